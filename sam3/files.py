@@ -1,0 +1,70 @@
+"""Writing files so that a reader never sees half of one.
+
+Every result of the pipeline goes through `atomic_write` (or `write_json`): the bytes are written beside the
+target and moved over it, so a process killed at any moment leaves the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sam3.errors import BadInput
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path`; move it over `path` when the block ends without an error.
+
+    Args:
+        path: the target; its folder is made if need be.
+        mode: "w" (UTF-8 text) or "wb".
+
+    Raises:
+        BadInput: the folder cannot be made or written (read-only, full, no permission).
+    """
+    target = Path(path)
+    temporary: str | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes private files; results are for everybody on the machine
+        os.replace(temporary, target)
+        temporary = None
+    except OSError as error:
+        raise BadInput(f"{target}: cannot be written ({error.strerror or error}). Free or unlock the folder.") from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2) -> None:
+    """Write `value` as UTF-8 JSON, atomically. NaN and infinity are refused: they are not JSON."""
+    with atomic_write(path) as stream:
+        json.dump(value, stream, indent=indent, ensure_ascii=False, allow_nan=False)
+        stream.write("\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a UTF-8 JSON file.
+
+    Raises:
+        BadInput: the file is missing, unreadable or not JSON; the message names the line.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path}, line {error.lineno}: not valid JSON ({error.msg}). Write it again.") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: not UTF-8 text (byte {error.start}). Is it a JSON file?") from error
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from error
