@@ -6,42 +6,55 @@ that `sam3-agent --help` answers at once. Errors a person can mend are one line;
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
 from typing import Any
 
-import click
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from sam3.errors import Sam3AgentError
 
-# verb -> (module:function, one line for --help)
+# verb -> (module:function, one line for --help), in the order of the pipeline
 VERBS: dict[str, tuple[str, str]] = {}
+INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
 
 class LazyVerbs(TyperGroup):
     """A command group that imports a verb's module only when the verb is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Every verb, in the order of the table."""
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: typer.Context, name: str) -> TyperCommand | None:  # type: ignore[override]
+        """The verb as a command; a usage error that names the nearest verb when there is none."""
         if name not in VERBS:
-            return None
+            near = difflib.get_close_matches(name, VERBS, n=1)
+            ctx.fail(f"no verb {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         module, function = VERBS[name][0].split(":")
-        app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(name=name)(getattr(importlib.import_module(module), function))
-        return get_command(app)
+        verb = typer.Typer(add_completion=False, rich_markup_mode=None)
+        verb.command(name=name)(getattr(importlib.import_module(module), function))
+        return get_command(verb)  # type: ignore[return-value]  # one function makes a command, never a group
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """List the verbs from the table, so that --help imports none of them."""
         with formatter.section("Verbs"):
             formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
 
 
-app = typer.Typer(cls=LazyVerbs, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    cls=LazyVerbs,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    subcommand_metavar="VERB [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 @app.callback()
@@ -52,7 +65,7 @@ def root(debug: bool = typer.Option(False, "--debug", help="Show the stack trace
 
 
 def main(argv: list[str] | None = None) -> Any:
-    """Run a verb; a mendable error is printed as one line and exits with 1."""
+    """Run a verb. A mendable error is one line and exit status 1, a wrong option one line and 2."""
     try:
         return app(args=argv, prog_name="sam3-agent")
     except Sam3AgentError as error:
@@ -60,9 +73,11 @@ def main(argv: list[str] | None = None) -> Any:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:  # typer turns Ctrl-C into SystemExit(130)
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
         print("interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

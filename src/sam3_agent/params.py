@@ -56,7 +56,7 @@ class Data(Section):
 
 
 class Barnyard(Section):
-    """The built-in data set: labelled `pictures`, unlabelled `inbox`; `image_size` is (width, height) pixels."""
+    """Built-in data: labelled `pictures`, unlabelled `inbox`; `image_size` is width, height in pixels."""
 
     seed: Count
     pictures: Annotated[int, Field(ge=1)]
