@@ -1,0 +1,183 @@
+"""SAM 3's detector in PyTorch: transformers' `Sam3Model`, opened where training and engines need it.
+
+`Sam3Model.forward` runs everything and returns the last decoder layer. Here the same modules run in three
+steps, so that an image is encoded once and prompted many times, every decoder layer can be trained, and masks
+are computed only for the queries somebody wants:
+
+    vision = model.encode_images(pixels)                  # once per image
+    words = model.encode_text(ids, mask)                  # once per phrase
+    found = model.ground(vision, words, boxes)            # per pair: logits, boxes, presence of every layer
+    masks = model.masks(found, batch_index, query_index)  # only for the queries kept
+
+`tests/unit/model/test_detector.py` holds the steps against `Sam3Model.forward`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import Sam3Model
+from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, create_bidirectional_mask, inverse_sigmoid
+
+IGNORED_BOX = -10  # transformers' label for a padding box
+
+
+@dataclass
+class Vision:
+    """What the image encoder leaves of B images.
+
+    Attributes:
+        levels: feature maps (B, d, H_i, W_i), fine to coarse; the last one is what the DETR sees.
+        positions: sine position encodings of the same shapes.
+    """
+
+    levels: tuple[Tensor, ...]
+    positions: tuple[Tensor, ...]
+
+    def take(self, rows: Tensor) -> Vision:
+        """One entry per pair: the images at `rows` (int64, (P,))."""
+        return Vision(tuple(x[rows] for x in self.levels), tuple(x[:1].expand(len(rows), -1, -1, -1) for x in self.positions))
+
+
+@dataclass
+class Words:
+    """Phrases after the text encoder.
+
+    Attributes:
+        features: (P, T, d).
+        mask: bool (P, T), False for padding.
+    """
+
+    features: Tensor
+    mask: Tensor
+
+    def take(self, rows: Tensor) -> Words:
+        """The phrases at `rows` (int64, (P,))."""
+        return Words(self.features[rows], self.mask[rows])
+
+
+@dataclass
+class BoxPrompts:
+    """Exemplar boxes, padded to K a pair.
+
+    Attributes:
+        boxes: (P, K, 4) cxcywh in [0, 1].
+        labels: int64 (P, K): 1 like this, 0 not like this, -10 padding.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+
+
+@dataclass
+class Grounding:
+    """The decoder's answer for P pairs, L layers, Q queries.
+
+    Attributes:
+        logits: (L, P, Q) per query; boxes: (L, P, Q, 4) xyxy in [0, 1]; presence: (L, P) logits.
+        queries: (L, P, Q, d) decoder states, from which masks are made.
+        pixels: (P, d, H, W) pixel embeddings, or None until `masks` or `semantic` asks for them.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    presence: Tensor
+    queries: Tensor
+    encoded: Tensor
+    vision: Vision
+    prompt: Words
+    pixels: Tensor | None = None
+
+
+class Sam3Detector(Sam3Model):
+    """`Sam3Model` in steps; the state dict is the same, name for name."""
+
+    def encode_images(self, pixel_values: Tensor) -> Vision:
+        """(B, 3, S, S) normalised to [-1, 1] -> `Vision`; the coarsest level is dropped as in `Sam3Model`."""
+        out = self.vision_encoder(pixel_values)
+        return Vision(tuple(out.fpn_hidden_states[:-1]), tuple(out.fpn_position_encoding[:-1]))
+
+    def encode_text(self, ids: Tensor, mask: Tensor) -> Words:
+        """(P, T) int64 token ids and mask -> `Words`."""
+        states = self.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        return Words(self.text_projection(states), mask.bool())
+
+    def prompt(self, vision: Vision, words: Words, boxes: BoxPrompts | None) -> Words:
+        """Text features followed by the features of exemplar boxes, if any."""
+        if boxes is None:
+            return words
+        geometry = self.geometry_encoder(
+            box_embeddings=boxes.boxes,
+            box_mask=boxes.labels != IGNORED_BOX,
+            box_labels=boxes.labels.clamp(min=0),
+            img_feats=vision.levels,
+            img_pos_embeds=vision.positions,
+        )
+        return Words(
+            torch.cat([words.features, geometry.last_hidden_state], 1), torch.cat([words.mask, geometry.attention_mask], 1)
+        )
+
+    def ground(self, vision: Vision, words: Words, boxes: BoxPrompts | None = None) -> Grounding:
+        """Find the concept of each pair: vision, words and boxes have one entry per pair."""
+        prompt = self.prompt(vision, words, boxes)
+        encoded = self.detr_encoder(
+            vision_features=[vision.levels[-1]],
+            text_features=prompt.features,
+            vision_pos_embeds=[vision.positions[-1]],
+            text_mask=prompt.mask,
+        )
+        decoded = self.detr_decoder(
+            vision_features=encoded.last_hidden_state,
+            text_features=prompt.features,
+            vision_pos_encoding=encoded.pos_embeds_flattened,
+            text_mask=prompt.mask,
+            spatial_shapes=encoded.spatial_shapes,
+        )
+        queries = decoded.intermediate_hidden_states
+        offsets = self.detr_decoder.box_head(queries)
+        boxes_out = box_cxcywh_to_xyxy((inverse_sigmoid(decoded.reference_boxes) + offsets).sigmoid())
+        logits = self.dot_product_scoring(
+            decoder_hidden_states=queries, text_features=prompt.features, text_mask=prompt.mask
+        ).squeeze(-1)
+        presence = decoded.presence_logits.squeeze(-1)
+        return Grounding(logits, boxes_out, presence, queries, encoded.last_hidden_state, vision, prompt)
+
+    def pixel_embeddings(self, found: Grounding, pairs: Tensor | None = None) -> Tensor:
+        """(P', d, H, W) pixel embeddings of all pairs, or of those at `pairs` (int64)."""
+        head = self.mask_decoder
+        encoded, prompt, vision = found.encoded, found.prompt, found.vision
+        if pairs is not None:
+            encoded, prompt = encoded[pairs], prompt.take(pairs)
+            vision = Vision(tuple(x[pairs] for x in vision.levels), ())
+        normed = head.prompt_cross_attn_norm(encoded)
+        attention_mask = create_bidirectional_mask(
+            config=head.config,
+            inputs_embeds=normed,
+            encoder_hidden_states=prompt.features,
+            attention_mask=prompt.mask,
+        )
+        attended, _ = head.prompt_cross_attn(
+            query=normed, key=prompt.features, value=prompt.features, attention_mask=attention_mask
+        )
+        return head._embed_pixels(list(vision.levels), encoded + head.prompt_cross_attn_dropout(attended))
+
+    def mask_logits(self, pixels: Tensor, pair: Tensor, queries: Tensor) -> Tensor:
+        """Masks of chosen queries.
+
+        Args:
+            pixels: (P', d, H, W) from `pixel_embeddings`.
+            pair: int64 (N,), the row of `pixels` each query belongs to.
+            queries: (N, d) decoder states.
+
+        Returns:
+            (N, H, W) logits.
+        """
+        head = self.mask_decoder
+        places = head.instance_projection(pixels)
+        return torch.einsum("nc,nchw->nhw", head.mask_embedder(queries), places[pair])
+
+    def semantic_logits(self, pixels: Tensor) -> Tensor:
+        """(P', d, H, W) pixel embeddings -> (P', H, W) logits of "this pixel is the concept"."""
+        return self.mask_decoder.semantic_projection(pixels).squeeze(1)

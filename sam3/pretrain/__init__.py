@@ -1,0 +1,1 @@
+"""How sam3-lite came to be: words first (`text`), then places against words (`align`), then detection (`pretrain`)."""
