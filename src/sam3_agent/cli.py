@@ -19,7 +19,9 @@ from typer.main import get_command
 from sam3.errors import Sam3AgentError
 
 # verb -> (module:function, one line for --help), in the order of the pipeline
-VERBS: dict[str, tuple[str, str]] = {}
+VERBS: dict[str, tuple[str, str]] = {
+    "check-hardware": ("sam3_agent.hardware.check:check_hardware", "Hold this machine against a profile."),
+}
 INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
 

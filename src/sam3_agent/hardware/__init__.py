@@ -1,0 +1,1 @@
+"""Is this machine up to it? `sam3-agent check-hardware` answers; see `check.py`."""
