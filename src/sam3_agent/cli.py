@@ -21,6 +21,8 @@ from sam3.errors import Sam3AgentError
 # verb -> (module:function, one line for --help), in the order of the pipeline
 VERBS: dict[str, tuple[str, str]] = {
     "check-hardware": ("sam3_agent.hardware.check:check_hardware", "Hold this machine against a profile."),
+    "doctor": ("sam3_agent.doctor.check:doctor", "Check the services and files the pipeline leans on."),
+    "score": ("sam3_agent.measure.score:score", "cgF1 of a prediction file."),
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
