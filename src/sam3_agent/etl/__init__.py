@@ -1,0 +1,1 @@
+"""Raw folders of pictures and labels -> SA-Co pairs, checked and split: the stages etl, validate, split."""
