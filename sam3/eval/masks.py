@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from sam3.eval.rows import Row
+from sam3.eval.rows import Box, Row
 
 
 class Rle(TypedDict):
@@ -94,6 +94,30 @@ def run_totals(counts: Sequence[bytes]) -> NDArray[np.int64]:
         runs[chain] = (running - before[text_of_number])[chain]
     damaged[text_of_number[runs < 0]] = True
     return np.where(damaged, -1, np.add.reduceat(runs, heads))
+
+
+def mask_iou(a: Sequence[Rle | None], b: Sequence[Rle | None]) -> NDArray[np.float64]:
+    """(A, B) intersection over union of masks of one picture."""
+    return _compare(a, b, of_first=False)
+
+
+def box_iou(a: Sequence[Box | None], b: Sequence[Box | None]) -> NDArray[np.float64]:
+    """(A, B) intersection over union of xywh boxes in one unit."""
+    if not a or not b:
+        return np.zeros((len(a), len(b)))
+    return np.asarray(coco_mask.iou(np.array(a, np.float64), np.array(b, np.float64), [0] * len(b)))
+
+
+def share_inside(a: Sequence[Rle | None], b: Sequence[Rle | None]) -> NDArray[np.float64]:
+    """(A, B) share of each mask in `a` that lies in each mask in `b`."""
+    return _compare(a, b, of_first=True)
+
+
+def _compare(a: Sequence[Rle | None], b: Sequence[Rle | None], *, of_first: bool) -> NDArray[np.float64]:
+    if not a or not b:
+        return np.zeros((len(a), len(b)))
+    # COCO divides by the area of `a` alone where `b` is a crowd
+    return np.asarray(coco_mask.iou(list(a), list(b), [int(of_first)] * len(b)))
 
 
 def _from_polygons(row: Row, polygons: list[Any], height: int, width: int) -> Rle:

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
+from sam3.eval.masks import box_iou, mask_iou
 from sam3.eval.predictions import Prediction
 from sam3.eval.saco import Annotation, IouKind
 
@@ -118,16 +118,10 @@ def pair_overlap(
         annotations: A annotations, no crowds.
         iou: compare masks ("segm") or boxes ("bbox", both in the same unit).
     """
-    ious = np.zeros((len(predictions), len(annotations)))
-    if predictions and annotations:
-        detected: Any
-        annotated: Any
-        if iou == "segm":
-            detected, annotated = [p.rle for p in predictions], [a.rle for a in annotations]
-        else:
-            detected = np.array([p.bbox for p in predictions])
-            annotated = np.array([a.bbox for a in annotations])
-        ious = np.asarray(coco_mask.iou(detected, annotated, [0] * len(annotations)))
+    if iou == "segm":
+        ious = mask_iou([p.rle for p in predictions], [a.rle for a in annotations])
+    else:
+        ious = box_iou([p.bbox for p in predictions], [a.bbox for a in annotations])
     return PairOverlap(
         image_id,
         np.array([p.score for p in predictions], dtype=np.float64),
