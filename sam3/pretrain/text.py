@@ -136,7 +136,7 @@ def distill(
     targets: NDArray[np.float32],
     *,
     steps: int,
-    batch: int = 512,
+    batch: int = 256,
     learning_rate: float = 2e-3,
     seed: int = 0,
 ) -> float:
@@ -151,7 +151,7 @@ def distill(
     ids[torch.arange(len(ids)), mask.sum(1) - 1] = tokenizer.end_id  # the few that were cut still end
     wanted = torch.from_numpy(targets)
     parameters = [*encoder.parameters(), *projection.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
     generator = torch.Generator().manual_seed(seed)
     mean_cosine = 0.0
@@ -159,7 +159,9 @@ def distill(
     for _ in bar:
         rows = torch.randint(len(ids), (batch,), generator=generator)
         width = int(mask[rows].sum(1).max())
-        out = F.normalize(projection(end_states(encoder, ids[rows, :width], mask[rows, :width])), dim=1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            states = end_states(encoder, ids[rows, :width], mask[rows, :width])
+        out = F.normalize(projection(states.float()), dim=1)
         target = wanted[rows]
         cosine = (out * target).sum(1).mean()
         # beside each phrase's own vector, the likeness between phrases: what tells hen from rooster

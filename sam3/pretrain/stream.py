@@ -1,0 +1,146 @@
+"""Composed scenes with phrases, without end: what sam3-lite is pretrained on.
+
+Scene number n of a seed is always the same, whoever makes it, so a resumed run goes on with the scenes it has
+not seen. Workers only compose (numpy, OpenCV); the trunk runs in the training process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from sam3.scenes.compose import ComposeOptions, Scene, compose
+from sam3.scenes.pack import Background, Cutout
+from sam3.scenes.phrases import Phrase, Vocabulary, Wording, negative_phrase, positive_phrase
+from sam3.tokenizer import Tokenizer
+from sam3.train.targets import PairBatch
+
+MASK_STRIDE = 4
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """What a stream makes.
+
+    Attributes:
+        size: side of the square scene, pixels. scenes, phrases: per batch and per scene.
+        photo_share: share of objects drawn from photographs. empty_share: scenes with nothing on them.
+        same_concept, same_kind: chance that a further object repeats an object's concept, kind.
+    """
+
+    size: int = 256
+    scenes: int = 12
+    phrases: int = 6
+    seed: int = 0
+    max_objects: int = 6
+    photo_share: float = 0.45
+    empty_share: float = 0.04
+    same_concept: float = 0.35
+    same_kind: float = 0.25
+    positive_share: float = 0.5
+    wording: Wording = field(default_factory=Wording)
+    options: ComposeOptions = field(default_factory=ComposeOptions)
+
+
+class SceneMaker:
+    """Scene n of a seed: which cut-outs on which background."""
+
+    def __init__(self, cutouts: Sequence[Cutout], backgrounds: Sequence[Background], config: StreamConfig) -> None:
+        self.backgrounds, self.config = backgrounds, config
+        self.photos = [cutout for cutout in cutouts if cutout.is_photo]
+        self.drawn = [cutout for cutout in cutouts if not cutout.is_photo]
+        self.by_concept: dict[str, list[Cutout]] = {}
+        self.by_kind: dict[str, list[Cutout]] = {}
+        for cutout in cutouts:
+            self.by_concept.setdefault(cutout.concept, []).append(cutout)
+            self.by_kind.setdefault(cutout.kind, []).append(cutout)
+
+    def __call__(self, number: int) -> tuple[Scene, tuple[str, ...], np.random.Generator]:
+        """The scene, what its background shows, and the generator to draw its phrases from."""
+        rng = np.random.default_rng([self.config.seed, number])
+        chosen = self._choose(rng)
+        background = self.backgrounds[rng.integers(len(self.backgrounds))]
+        side = self.config.size
+        return compose(rng, chosen, background.rgb, (side, side), self.config.options), background.shows, rng
+
+    def _choose(self, rng: np.random.Generator) -> list[Cutout]:
+        if rng.random() < self.config.empty_share:
+            return []
+        chosen: list[Cutout] = []
+        for _ in range(1 + int(rng.integers(self.config.max_objects))):
+            pool = self._pool(chosen, rng)
+            chosen.append(pool[rng.integers(len(pool))])
+        return chosen
+
+    def _pool(self, chosen: list[Cutout], rng: np.random.Generator) -> list[Cutout]:
+        draw = rng.random()
+        if chosen and draw < self.config.same_concept:
+            return self.by_concept[chosen[rng.integers(len(chosen))].concept]
+        if chosen and draw < self.config.same_concept + self.config.same_kind:
+            return self.by_kind[chosen[rng.integers(len(chosen))].kind]
+        use_photo = bool(self.photos) and (not self.drawn or rng.random() < self.config.photo_share)
+        return self.photos if use_photo else self.drawn
+
+
+class SceneStream(IterableDataset):
+    """Endless `PairBatch`es; `start` batches are passed over when a run is resumed."""
+
+    def __init__(self, maker: SceneMaker, vocabulary: Vocabulary, tokenizer: Tokenizer, start: int = 0) -> None:
+        self.maker, self.vocabulary, self.tokenizer, self.start = maker, vocabulary, tokenizer, start
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        cv2.setNumThreads(0)
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        number = self.start + first
+        while True:
+            yield self.batch(number)
+            number += step
+
+    def batch(self, number: int) -> PairBatch:
+        """Batch `number`: the same scenes and phrases each time it is asked for."""
+        config = self.maker.config
+        images, rows, texts, boxes, masks = [], [], [], [], []
+        for row in range(config.scenes):
+            scene, shown, rng = self.maker(number * config.scenes + row)
+            images.append(scene.image)
+            small = shrink_masks(scene)
+            for phrase in self.phrases(scene, shown, rng):
+                rows.append(row)
+                texts.append(phrase.text)
+                index = list(phrase.objects)
+                boxes.append(torch.from_numpy(np.array([scene.objects[at].box for at in index], np.float32).reshape(-1, 4) / config.size))
+                masks.append(torch.from_numpy(small[index]))
+        tokens = self.tokenizer.encode(texts)
+        return PairBatch(
+            normalise(np.stack(images)), torch.tensor(rows), torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask), boxes, masks
+        )
+
+    def phrases(self, scene: Scene, shown: Sequence[str], rng: np.random.Generator) -> list[Phrase]:
+        """The phrases asked of a scene: half of them true, where anything is there."""
+        config, out = self.maker.config, []
+        for _ in range(config.phrases):
+            if scene.objects and rng.random() < config.positive_share:
+                out.append(positive_phrase(scene.objects, rng, config.wording))
+            else:
+                out.append(negative_phrase(scene.objects, shown, self.vocabulary, rng, config.wording))
+        return out
+
+
+def normalise(images: np.ndarray) -> torch.Tensor:
+    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in [-1, 1], as SAM 3 expects (mean and deviation 0.5)."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def shrink_masks(scene: Scene) -> np.ndarray:
+    """Masks of all objects at the mask head's resolution, by area: float32 (n, S/4, S/4) in [0, 1]."""
+    side = scene.image.shape[0] // MASK_STRIDE
+    small = [
+        cv2.resize(thing.mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) for thing in scene.objects
+    ]
+    return np.stack(small) if small else np.zeros((0, side, side), np.float32)

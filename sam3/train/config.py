@@ -1,0 +1,104 @@
+"""configs/sam3_chicken_finetune.yaml, composed by Hydra and typed at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sam3.errors import BadConfig
+from sam3.train.augment import AugmentConfig
+from sam3.train.losses import LossConfig
+from sam3.train.module import OptimizerConfig
+
+
+@dataclass
+class ModelConfig:
+    """What is trained: `batch_size` a number or "auto"; `frozen` names submodules that do not learn."""
+
+    checkpoint: str = "sam3-lite"
+    learning_rate: float = 1e-5
+    clip: float = 0.1
+    batch_size: Any = 8
+    frozen: tuple[str, ...] = ("vision_encoder.backbone", "text_encoder")
+    gradient_checkpointing: bool = False
+
+
+@dataclass
+class DataConfig:
+    """Where the pairs are."""
+
+    train: str = "data/splits/train.json"
+    val: str = "data/splits/val.json"
+    images: str = "data/raw/images"
+    workers: int = 1
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+@dataclass
+class RunConfig:
+    """Length and place of the run; `accumulate` batches make one optimiser step."""
+
+    max_epochs: int = 30
+    batch_size: Any = 8
+    accumulate: int = 1
+    seed: int = 7
+    out: str = "models/finetuned"
+    work: str = "outputs/finetune"
+
+
+@dataclass
+class TrainerConfig:
+    """How Lightning drives it."""
+
+    precision: str = "auto"
+    save_every: int = 20
+    validate_every: int = 5
+    keep: int = 3
+    threads: int = 0
+
+
+@dataclass
+class TrainConfig:
+    """The whole of it."""
+
+    concept: str = "chicken"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: RunConfig = field(default_factory=RunConfig)
+
+
+def compose(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Compose a config file with Hydra overrides ("train.max_epochs=1", "model=sam3").
+
+    Raises:
+        BadConfig: the file is missing, or a key or value is not what the dataclasses above expect.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise BadConfig(f"{path}: no such config. Try configs/sam3_chicken_finetune.yaml.", field="config")
+    try:
+        with initialize_config_dir(str(file.parent), version_base="1.3"):
+            raw = hydra_compose(file.stem, overrides=list(overrides))
+        OmegaConf.resolve(raw)
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), raw))  # type: ignore[return-value]
+    except (HydraException, OmegaConfBaseException) as error:
+        first = str(error).strip().splitlines()[0]
+        raise BadConfig(f"{path}: {first} Compare with the groups in {file.parent}.", field="config") from error
+
+
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """The resolved config as plain values, for training.json and trackers."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(OmegaConf.structured(config), resolve=True)  # type: ignore[return-value]

@@ -1,0 +1,175 @@
+"""SA-Co label files -> batches of pairs, in an order that a seed fixes.
+
+The order is a function of (seed, number of the batch), so a run that was killed goes on with exactly the pairs
+it has not seen, augmented exactly as they would have been. Pictures are decoded by `workers` processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from sam3.errors import BadInput
+from sam3.files import read_json
+from sam3.images import read_image
+from sam3.pixels import to_model
+from sam3.tokenizer import Tokenizer
+from sam3.train.augment import Augment, AugmentConfig
+from sam3.train.targets import PairBatch
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One row of a SA-Co file with its annotations.
+
+    Attributes:
+        segmentations: polygons (lists of x, y, ...) or RLE, one an instance, in pixels of (height, width).
+    """
+
+    id: int
+    file: Path
+    text: str
+    height: int
+    width: int
+    segmentations: list[Any] = field(default_factory=list)
+
+
+def load_pairs(path: str | Path, images: str | Path) -> list[Pair]:
+    """Read a SA-Co file.
+
+    Raises:
+        BadInput: the file has no pairs, a key is missing, or a picture does not exist; names the row.
+    """
+    content = read_json(path)
+    root = Path(images)
+    pairs: dict[int, Pair] = {}
+    try:
+        for row in content["images"]:
+            file = root / row["file_name"]
+            if not file.is_file():
+                raise BadInput(f"{path}: image {row['id']}: {file} does not exist. Run the etl stage again.")
+            pairs[row["id"]] = Pair(row["id"], file, row["text_input"], int(row["height"]), int(row["width"]))
+        for row in content["annotations"]:
+            if not row.get("iscrowd"):
+                pairs[row["image_id"]].segmentations.append(row["segmentation"])
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"{path}: not a SA-Co file ({error} is missing). The etl stage writes one.") from error
+    if not pairs:
+        raise BadInput(f"{path}: no pairs in it. Check data.raw in params.yaml and reports/etl.json.")
+    return list(pairs.values())
+
+
+def decode_masks(pair: Pair) -> np.ndarray:
+    """uint8 (n, H, W) masks of a pair's instances."""
+    masks = []
+    for segmentation in pair.segmentations:
+        if isinstance(segmentation, dict):
+            rle = segmentation if isinstance(segmentation["counts"], (str, bytes)) else coco_mask.frPyObjects(segmentation, pair.height, pair.width)
+        else:
+            rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, pair.height, pair.width))
+        masks.append(coco_mask.decode(rle))
+    return np.stack(masks) if masks else np.zeros((0, pair.height, pair.width), np.uint8)
+
+
+class PairSet(Dataset[dict[str, Any]]):
+    """Pairs as tensors at the model's size; item (index, epoch) when augmented."""
+
+    def __init__(self, pairs: Sequence[Pair], side: int, mask_side: int, augment: AugmentConfig | None, seed: int) -> None:
+        self.pairs, self.side, self.mask_side, self.seed = pairs, side, mask_side, seed
+        self.augment = Augment(augment) if augment else None
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def item(self, index: int, epoch: int = 0) -> dict[str, Any]:
+        """Pixels (3, S, S), boxes (n, 4) xyxy in [0, 1], masks (n, h, h) in [0, 1], text and id."""
+        pair = self.pairs[index]
+        image, masks = read_image(pair.file), decode_masks(pair)
+        if image.shape[:2] != (pair.height, pair.width):
+            raise BadInput(f"{pair.file}: {image.shape[1]}x{image.shape[0]} pixels, but its row says {pair.width}x{pair.height}. Run etl again.")
+        if self.augment:
+            image, masks = self.augment(image, masks, np.random.default_rng([self.seed, epoch, pair.id]))
+        small = [cv2.resize(mask.astype(np.float32), (self.mask_side,) * 2, interpolation=cv2.INTER_AREA) for mask in masks]
+        height, width = image.shape[:2]
+        boxes = np.array([tight_box(mask) for mask in masks], np.float32).reshape(-1, 4)
+        return {
+            "pixels": torch.from_numpy(to_model(image, self.side)),
+            "boxes": torch.from_numpy(boxes / np.array([width, height, width, height], np.float32)),
+            "masks": torch.from_numpy(np.stack(small) if small else np.zeros((0, self.mask_side, self.mask_side), np.float32)),
+            "text": pair.text,
+            "id": pair.id,
+        }
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.item(index)
+
+
+def tight_box(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """xyxy of a mask's pixels, edges included; zeros for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return (0.0, 0.0, 0.0, 0.0)
+    return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+
+
+def collate(items: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> PairBatch:
+    """Items -> one batch, one pair an image."""
+    tokens = tokenizer.encode([item["text"] for item in items])
+    return PairBatch(
+        torch.stack([item["pixels"] for item in items]),
+        torch.arange(len(items)),
+        torch.from_numpy(tokens.ids),
+        torch.from_numpy(tokens.mask),
+        [item["boxes"] for item in items],
+        [item["masks"] for item in items],
+        pair_ids=[item["id"] for item in items],
+    )
+
+
+class OrderedBatches(IterableDataset[PairBatch]):
+    """Training batches from number `start` on, epoch after epoch, without end.
+
+    Every epoch is one shuffle of the pairs; its last batch may be short.
+    """
+
+    def __init__(self, pairs: PairSet, tokenizer: Tokenizer, batch_size: int, seed: int, start: int = 0) -> None:
+        self.pairs, self.tokenizer, self.batch_size, self.seed, self.start = pairs, tokenizer, batch_size, seed, start
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches in one epoch."""
+        return -(-len(self.pairs) // self.batch_size)
+
+    def indexes(self, number: int) -> tuple[int, np.ndarray]:
+        """Epoch and pair indexes of batch `number`: the data order, and nothing else decides it."""
+        epoch, at = divmod(number, self.per_epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs))
+        return epoch, order[at * self.batch_size : (at + 1) * self.batch_size]
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        cv2.setNumThreads(0)
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        number = self.start + first
+        while True:
+            epoch, rows = self.indexes(number)
+            yield collate([self.pairs.item(int(row), epoch) for row in rows], self.tokenizer)
+            number += step
+
+
+def data_sha256(*paths: str | Path) -> str:
+    """Identity of label files: SHA-256 over their contents, in order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(json.dumps(read_json(path), sort_keys=True).encode())
+    return digest.hexdigest()

@@ -1,0 +1,139 @@
+"""The Lightning module: one step of SAM 3 training, for fine-tuning and pretraining alike.
+
+Takes `PairBatch`es, logs every loss term, positives and negatives apart, the gradient norm and the learning
+rate at every step. What is frozen stays in eval mode and gets no gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from sam3.detector import Grounding, Sam3Detector
+from sam3.train.losses import LossConfig, detection_loss
+from sam3.train.targets import PairBatch
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and cosine decay.
+
+    Attributes:
+        learning_rate: of the detector's heads. text_scale: factor for the text encoder.
+        warmup: share of all steps. floor: last learning rate, as a share of the first.
+        clip: largest gradient norm.
+    """
+
+    learning_rate: float = 1e-5
+    text_scale: float = 0.1
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    floor: float = 0.02
+    clip: float = 0.1
+
+
+class DetectorModule(L.LightningModule):
+    """Trains a `Sam3Detector` on pairs.
+
+    Args:
+        model: the detector; changed in place.
+        total_steps: optimiser steps of the whole run, for the schedule.
+        frozen: names of submodules that do not learn, e.g. "vision_encoder.backbone".
+        monitor: also log the terms as `val/...` in validation.
+    """
+
+    def __init__(
+        self,
+        model: Sam3Detector,
+        loss: LossConfig,
+        optimizer: OptimizerConfig,
+        total_steps: int,
+        frozen: tuple[str, ...] = ("vision_encoder.backbone",),
+    ) -> None:
+        super().__init__()
+        self.model, self.loss_config, self.optimizer_config = model, loss, optimizer
+        self.total_steps, self.frozen = total_steps, frozen
+        for name in frozen:
+            model.get_submodule(name).requires_grad_(False)
+        # the coarsest level of the neck is made but never used (as in transformers): no gradient can reach it
+        self.unused = tuple(name for name, _ in model.named_parameters() if name.startswith("vision_encoder.neck.fpn_layers.3"))
+
+    def train(self, mode: bool = True) -> DetectorModule:
+        """Frozen parts stay in eval mode."""
+        super().train(mode)
+        for name in self.frozen:
+            self.model.get_submodule(name).eval()
+        return self
+
+    def forward(self, batch: PairBatch) -> Grounding:
+        """Ground every pair of the batch; an image is encoded once however many phrases are asked of it."""
+        vision = self.model.encode_images(batch.pixels).take(batch.image_of_pair)
+        return self.model.ground(vision, self.model.encode_text(batch.ids, batch.mask), batch.exemplars)
+
+    def training_step(self, batch: PairBatch, _: int) -> Tensor:
+        """Loss of one batch; Lightning steps the optimiser."""
+        loss, terms = detection_loss(self.model, self(batch), batch, self.loss_config)
+        self._log("train", loss, terms, len(batch))
+        return loss
+
+    def validation_step(self, batch: PairBatch, _: int) -> None:
+        """The same terms on held-out pairs."""
+        loss, terms = detection_loss(self.model, self(batch), batch, self.loss_config)
+        self._log("val", loss, terms, len(batch))
+
+    def _log(self, stage: str, loss: Tensor, terms: dict[str, Tensor], count: int) -> None:
+        train = stage == "train"
+        finite = {f"{stage}/{name}": value for name, value in terms.items() if math.isfinite(float(value))}
+        self.log(f"{stage}/loss", loss.detach(), prog_bar=True, on_step=train, on_epoch=not train, batch_size=count)
+        self.log_dict(finite, on_step=train, on_epoch=not train, batch_size=count)
+
+    def on_before_optimizer_step(self, _: torch.optim.Optimizer) -> None:
+        """Log the gradient norm before it is clipped."""
+        grads = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack([grad.detach().float().norm() for grad in grads]))
+        self.log("train/grad_norm", norm)
+        if self.device.type == "cuda":
+            self.log("train/vram_gib", torch.cuda.max_memory_allocated(self.device) / 2**30)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW over what learns; decay on matrices only."""
+        config = self.optimizer_config
+        optimizer = torch.optim.AdamW(list(self._groups()), lr=config.learning_rate, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        config = self.optimizer_config
+        for is_text in (False, True):
+            for decays in (False, True):
+                chosen = [
+                    parameter
+                    for name, parameter in self.model.named_parameters()
+                    if parameter.requires_grad
+                    and name not in self.unused
+                    and name.startswith("text_encoder") == is_text
+                    and (parameter.ndim > 1 and "embed" not in name) == decays
+                ]
+                if chosen:
+                    rate = config.learning_rate * (config.text_scale if is_text else 1.0)
+                    yield {"params": chosen, "lr": rate, "weight_decay": config.weight_decay if decays else 0.0}
+
+    def _rate(self, step: int) -> float:
+        """Share of the learning rate at a step: linear up, cosine down to `floor`."""
+        config = self.optimizer_config
+        warm = max(int(config.warmup * self.total_steps), 1)
+        if step < warm:
+            return (step + 1) / warm
+        done = min((step - warm) / max(self.total_steps - warm, 1), 1.0)
+        return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """How many numbers learn."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

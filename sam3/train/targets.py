@@ -1,0 +1,63 @@
+"""One batch of pairs, as training sees it.
+
+Images and pairs are counted apart: an image goes through the backbone once, however many phrases are asked of
+it. Made by `sam3.train.data` (real label files) and `sam3.pretrain.stream` (composed scenes); eaten by
+`sam3.train.module`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sam3.detector import BoxPrompts
+
+
+@dataclass
+class PairBatch:
+    """B images, P pairs.
+
+    Attributes:
+        pixels: float32 (B, 3, S, S), normalised to [-1, 1].
+        image_of_pair: int64 (P,), row of `pixels`.
+        ids, mask: int64 (P, T) tokens of each pair's phrase.
+        boxes: P tensors (n, 4) xyxy in [0, 1]; n = 0 for a negative pair.
+        masks: P float32 tensors (n, H, W) in [0, 1], at the resolution the mask head works in.
+        exemplars: box prompts, or None.
+        pair_ids: the `images.id` of each pair, for logs.
+    """
+
+    pixels: Tensor
+    image_of_pair: Tensor
+    ids: Tensor
+    mask: Tensor
+    boxes: list[Tensor]
+    masks: list[Tensor]
+    exemplars: BoxPrompts | None = None
+    pair_ids: list[int] = field(default_factory=list)
+
+    @property
+    def positive(self) -> Tensor:
+        """bool (P,): the concept is in the image."""
+        return torch.tensor([len(boxes) > 0 for boxes in self.boxes], device=self.pixels.device)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def to(self, device: Any, non_blocking: bool = False) -> PairBatch:
+        """The same batch on another device (Lightning calls this)."""
+        moved = {item.name: _move(getattr(self, item.name), device, non_blocking) for item in fields(self)}
+        return replace(self, **moved)
+
+
+def _move(value: Any, device: Any, non_blocking: bool) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=non_blocking)
+    if isinstance(value, list) and value and isinstance(value[0], Tensor):
+        return [item.to(device, non_blocking=non_blocking) for item in value]
+    if isinstance(value, BoxPrompts):
+        return BoxPrompts(_move(value.boxes, device, non_blocking), _move(value.labels, device, non_blocking))
+    return value
