@@ -25,7 +25,7 @@ class RawFolder:
     def picture(
         self, name: str, size: tuple[int, int] = (64, 48), *, orientation: int = 1, seed: int | None = None
     ) -> Path:
-        """A picture of noise, `size` (width, height) as stored; each name has its own noise, or `seed` has."""
+        """A picture of noise, `size` (width, height) as stored; each name or `seed` has its own noise."""
         path = self.root / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         generator = np.random.default_rng(seed if seed is not None else list(name.encode()))

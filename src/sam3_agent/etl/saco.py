@@ -22,6 +22,10 @@ from sam3.files import atomic_write, read_json
 from sam3_agent.etl.records import Instance, Pair
 
 CATEGORY = 1
+_NEEDED: dict[str, dict[str, type]] = {
+    "images": {"id": int, "file_name": str, "text_input": str, "height": int, "width": int},
+    "annotations": {"id": int, "image_id": int},
+}
 _line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
@@ -149,19 +153,15 @@ def read_saco(path: Path) -> SacoFile:
     content = read_json(path)
     if not isinstance(content, dict):
         raise BadInput(f"{path}: expected a JSON object with images and annotations.")
-    needed = {
-        "images": ("id", "file_name", "text_input", "height", "width"),
-        "annotations": ("id", "image_id"),
-    }
-    for table, keys in needed.items():
+    for table, keys in _NEEDED.items():
         rows = content.get(table)
         if not isinstance(rows, list):
             raise BadInput(f"{path}: expected a list under {table}.", field=table)
         for index, row in enumerate(rows):
-            missing = [key for key in keys if key not in row] if isinstance(row, dict) else keys
-            if missing:
-                raise BadInput(
-                    f"{path}: {table}[{index}] has no {missing[0]}. Make the file again.", field=table
-                )
-    extra = {key: value for key, value in content.items() if key not in needed}
+            for key, kind in keys.items():
+                if not isinstance(row, dict) or not isinstance(row.get(key), kind):
+                    raise BadInput(
+                        f"{path}: {table}[{index}] has no usable {key}. Make the file again.", field=key
+                    )
+    extra = {key: value for key, value in content.items() if key not in _NEEDED}
     return SacoFile(content["images"], content["annotations"], extra)

@@ -47,7 +47,8 @@ class Tally:
     def add(self, path: str, verdict: Verdict) -> None:
         """Count one picture; `path` is relative to images/."""
         self.pictures += 1
-        self.label_files[verdict.label_format or "none"] += 1
+        if verdict.label_format:
+            self.label_files[verdict.label_format] += 1
         self.other_classes.update(verdict.other_classes)
         pair = verdict.pair
         if pair is None:

@@ -77,7 +77,10 @@ def test_pipes_and_names_that_are_no_text_are_refused(raw: RawFolder) -> None:
     os.mkfifo(raw.root / "images/a.jpg")
     bad = os.fsencode(raw.root / "images") + b"/\xff.jpg"
     Path(os.fsdecode(bad)).write_bytes(b"x")
-    assert sorted(refusals(raw)) == [("images/\\udcff.jpg", "undecodable-name"), ("images/a.jpg", "not-a-file")]
+    assert sorted(refusals(raw)) == [
+        ("images/\\udcff.jpg", "undecodable-name"),
+        ("images/a.jpg", "not-a-file"),
+    ]
 
 
 def test_labels_without_a_picture_are_orphans(raw: RawFolder) -> None:

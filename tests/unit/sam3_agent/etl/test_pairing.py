@@ -142,7 +142,9 @@ def test_a_picture_of_one_pixel_is_refused(raw: RawFolder) -> None:
     assert "1x1" in verdict.problems[0].detail
 
 
-@pytest.mark.parametrize(("orientation", "size"), [(1, (64, 48)), (3, (64, 48)), (6, (48, 64)), (8, (48, 64))])
+@pytest.mark.parametrize(
+    ("orientation", "size"), [(1, (64, 48)), (3, (64, 48)), (6, (48, 64)), (8, (48, 64))]
+)
 def test_size_and_shapes_are_of_the_upright_picture(
     raw: RawFolder, orientation: int, size: tuple[int, int]
 ) -> None:
