@@ -215,12 +215,13 @@ def _kindest(scores: Sequence[PairScore]) -> PairScore:
     """The annotator who agrees most with the detections."""
     best = scores[0]
     for score in scores[1:]:
-        if score.kind == "TN" or (best.kind != "TN" and _mean_f1(score) > _mean_f1(best)):
+        if score.kind == "TN" or (best.kind != "TN" and mean_f1(score) > mean_f1(best)):
             best = score
     return best
 
 
-def _mean_f1(score: PairScore) -> float:
+def mean_f1(score: PairScore) -> float:
+    """F1 of one pair, averaged over thresholds; what annotators are compared by."""
     return float(f1(score.tp, score.fp, score.fn).mean())
 
 

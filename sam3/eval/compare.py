@@ -50,9 +50,7 @@ class GateDecision:
         }
 
 
-def check_same_pairs(
-    baseline: CgF1, candidate: CgF1, names: tuple[str, str] = ("baseline", "candidate")
-) -> None:
+def check_same_pairs(baseline: CgF1, candidate: CgF1, names: tuple[str, str] = ("baseline", "candidate")) -> None:
     """Refuse to compare what was not measured on the same thing.
 
     Raises:
@@ -123,9 +121,7 @@ def decide(
 def _gain_reason(old: float, new: float, relative: float | None, gained: bool, wanted: float) -> str:
     change = "the baseline is 0, any gain counts" if relative is None else f"{relative:+.1%}"
     verdict = "enough" if gained else "not enough"
-    return (
-        f"cgF1 went from {old:.3f} to {new:.3f} ({change}): {verdict}, more than {wanted:+.0%} is asked for."
-    )
+    return f"cgF1 went from {old:.3f} to {new:.3f} ({change}): {verdict}, more than {wanted:+.0%} is asked for."
 
 
 def _pass_rate_reason(negatives: NegativesVerdict, wanted: float) -> str:

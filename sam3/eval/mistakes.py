@@ -90,9 +90,7 @@ def _of_object(
     return "fragmentation" if mine else "missed"
 
 
-def _hit(
-    column: int, annotations: Sequence[Annotation], match_of: dict[int, int], ious: NDArray[Any]
-) -> bool:
+def _hit(column: int, annotations: Sequence[Annotation], match_of: dict[int, int], ious: NDArray[Any]) -> bool:
     matched = match_of.get(annotations[column].id)
     return matched is not None and bool(ious[matched, column] >= HIT)
 

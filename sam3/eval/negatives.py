@@ -60,6 +60,19 @@ class NegativesVerdict:
         """Plain values."""
         return {"passed": self.passed, **asdict(self)}
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> NegativesVerdict:
+        """The inverse of `to_json`; other keys are ignored. Raises KeyError or TypeError on anything else."""
+        return cls(
+            pairs=int(value["pairs"]),
+            detections=int(value["detections"]),
+            pass_rate=float(value["pass_rate"]),
+            mean_presence=float(value["mean_presence"]),
+            status=value["status"],
+            advice=str(value["advice"]),
+            offenders=tuple(value["offenders"]),
+        )
+
 
 def judge_negatives(
     pairs: Sequence[PairScore], presence: Mapping[int, float], limits: NegativeLimits
@@ -101,20 +114,17 @@ def _verdict(pass_rate: float, mean: float, limits: NegativeLimits) -> tuple[Sta
     if mean > limits.fail_mean_presence:
         return "fail", (
             f"mean presence {mean:.2f} is above {limits.fail_mean_presence:g}: the model sees the phrase "
-            "where it is not. Raise loss.focal_loss_weight (try twice the value), add hard negatives, train again."
+            "where it is not. Raise loss.focal_loss_weight (try twice the value) and add hard negatives."
         )
     if pass_rate <= limits.min_pass_rate:
         return "fail", (
             f"only {pass_rate:.1%} of the negatives are free of detections; more than "
-            f"{limits.min_pass_rate:.0%} is asked for. Look at the false positives, add pictures like them "
-            "as negatives, or raise loss.focal_loss_weight."
+            f"{limits.min_pass_rate:.0%} is asked for. Look at the false positives, add pictures like "
+            "them as negatives, or raise loss.focal_loss_weight."
         )
     if mean >= limits.max_mean_presence:
         return "doubtful", (
-            f"mean presence {mean:.2f} is not below {limits.max_mean_presence:g}: few false alarms, but the "
-            "model hesitates. More negatives, longer training or a higher loss.focal_loss_weight help."
+            f"mean presence {mean:.2f} is not below {limits.max_mean_presence:g}: few false alarms, but "
+            "the model hesitates. More negatives or a higher loss.focal_loss_weight make it surer."
         )
-    return (
-        "pass",
-        f"mean presence {mean:.2f}, {pass_rate:.1%} of the negatives free of detections: all is well.",
-    )
+    return "pass", f"mean presence {mean:.2f}, {pass_rate:.1%} of negatives free of detections: all is well."

@@ -50,9 +50,7 @@ class Predictions:
         return self.by_pair.get(image_id, [])
 
 
-def read_predictions(
-    path: str | os.PathLike[str], pairs: Mapping[int, Pair], iou: IouKind = "segm"
-) -> Predictions:
+def read_predictions(path: str | os.PathLike[str], pairs: Mapping[int, Pair], iou: IouKind = "segm") -> Predictions:
     """Read and check predictions against the pairs they are about.
 
     Args:
@@ -122,8 +120,6 @@ def _read_presence(path: Path, values: Any) -> dict[int, float]:
     presence = {}
     for key, value in values.items():
         if not key.lstrip("-").isdecimal() or type(value) not in (int, float) or not 0 <= value <= 1:
-            raise BadInput(
-                f'{path}: presence["{key}"] is {value!r:.40}; expected a number from 0 to 1 by pair id.'
-            )
+            raise BadInput(f'{path}: presence["{key}"] is {value!r:.40}; expected a number from 0 to 1 by pair id.')
         presence[int(key)] = float(value)
     return presence

@@ -103,19 +103,13 @@ def read_ground_truth(path: str | os.PathLike[str], iou: IouKind = "segm") -> Gr
     file = Path(path)
     data = read_json(file)
     if not isinstance(data, dict):
-        raise BadInput(
-            f"{file}: expected an object with images, annotations and categories, not a {_name(data)}."
-        )
+        raise BadInput(f"{file}: expected an object with images, annotations and categories, not a {_name(data)}.")
     for key in ("images", "annotations", "categories"):
         if key not in data:
-            raise BadInput(
-                f'{file}: "{key}" is missing; SA-Co has images, annotations and categories.', field=key
-            )
+            raise BadInput(f'{file}: "{key}" is missing; SA-Co has images, annotations and categories.', field=key)
     categories = frozenset(row.integer("id") for row in table_rows(file, "categories", data["categories"]))
     if not categories:
-        raise BadInput(
-            f'{file}: "categories" is empty: every annotation would be left out.', field="categories"
-        )
+        raise BadInput(f'{file}: "categories" is empty: every annotation would be left out.', field="categories")
     pairs = _read_pairs(file, data["images"])
     return GroundTruth(file, pairs, _read_annotations(file, data["annotations"], pairs, iou), categories)
 
@@ -138,9 +132,7 @@ def _read_pairs(path: Path, values: Any) -> dict[int, Pair]:
     return pairs
 
 
-def _read_annotations(
-    path: Path, values: Any, pairs: dict[int, Pair], iou: IouKind
-) -> dict[int, list[Annotation]]:
+def _read_annotations(path: Path, values: Any, pairs: dict[int, Pair], iou: IouKind) -> dict[int, list[Annotation]]:
     by_pair: dict[int, list[Annotation]] = {}
     seen: set[int] = set()
     rows: list[Row] = []

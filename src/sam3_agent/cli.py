@@ -23,6 +23,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "check-hardware": ("sam3_agent.hardware.check:check_hardware", "Hold this machine against a profile."),
     "doctor": ("sam3_agent.doctor.check:doctor", "Check the services and files the pipeline leans on."),
     "download": ("sam3_agent.download:download", "Fetch weights from the hub, or take local ones."),
+    "etl": ("sam3_agent.etl.convert:etl", "Raw pictures and labels -> SA-Co pairs."),
+    "validate": ("sam3_agent.etl.validate:validate", "Check the pairs; name the rows that are wrong."),
+    "split": ("sam3_agent.etl.split:split", "Training and validation sides that share no source."),
     "baseline": ("sam3_agent.measure.baseline:baseline", "Measure the base checkpoint, untouched."),
     "evaluate": ("sam3.eval.evaluate:evaluate", "Measure a checkpoint on an SA-Co file."),
     "negatives": (
@@ -31,9 +34,6 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "compare": ("sam3_agent.measure.compare:compare", "Fine-tuned against baseline: may it replace it?"),
     "score": ("sam3_agent.measure.score:score", "cgF1 of a prediction file."),
-    "etl": ("sam3_agent.etl.convert:etl", "Raw pictures and labels -> SA-Co pairs."),
-    "validate": ("sam3_agent.etl.validate:validate", "Check the pairs; name the rows that are wrong."),
-    "split": ("sam3_agent.etl.split:split", "Training and validation sides that share no source."),
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells do
 

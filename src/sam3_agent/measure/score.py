@@ -17,9 +17,7 @@ from sam3.eval.cgf1 import CgF1, score_files
 
 
 def score(
-    ground_truth: Annotated[
-        list[Path], typer.Argument(help="SA-Co files, one an annotator.", metavar="GT.json...")
-    ],
+    ground_truth: Annotated[list[Path], typer.Argument(help="SA-Co files, one an annotator.", metavar="GT.json...")],
     pred: Annotated[Path, typer.Option(help="Predictions: a COCO result list, or what `evaluate` writes.")],
     iou: Annotated[str, typer.Option(help="What is compared: segm (masks) or bbox.")] = "segm",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
@@ -63,7 +61,5 @@ def print_score(result: CgF1, title: str = "") -> None:
     rows = content["per_threshold"]
     for i, threshold in enumerate(THRESHOLDS):
         counted = [str(rows[key][i]) for key in ("TPs", "FPs", "FNs")]
-        curve.add_row(
-            f"{threshold:.2f}", *counted, f"{rows['positive_micro_F1'][i]:.4f}", f"{rows['cgF1'][i]:.4f}"
-        )
+        curve.add_row(f"{threshold:.2f}", *counted, f"{rows['positive_micro_F1'][i]:.4f}", f"{rows['cgF1'][i]:.4f}")
     console.print(curve)

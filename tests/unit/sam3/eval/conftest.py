@@ -59,9 +59,7 @@ class Board:
         }
         self.images.append(row | extra)
         for box in truth:
-            self.annotations.append(
-                {"id": len(self.annotations) + 1, "iscrowd": crowd, **self._shape(image_id, [box])}
-            )
+            self.annotations.append({"id": len(self.annotations) + 1, "iscrowd": crowd, **self._shape(image_id, [box])})
         for box, score in found:
             self.predictions.append({"score": score, **self._shape(image_id, [box])})
         return image_id

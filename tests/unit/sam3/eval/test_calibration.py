@@ -43,9 +43,7 @@ def test_a_calibrated_model_has_a_small_error() -> None:
     assert calibrate(presence.tolist(), (rng.random(20_000) < presence).tolist()).ece < 0.02
 
 
-@pytest.mark.parametrize(
-    ("presence", "positive"), [([], []), ([0.5], []), ([1.2], [True]), ([np.nan], [True])]
-)
+@pytest.mark.parametrize(("presence", "positive"), [([], []), ([0.5], []), ([1.2], [True]), ([np.nan], [True])])
 def test_what_is_no_probability_is_refused(presence: list[float], positive: list[bool]) -> None:
     with pytest.raises(BadInput):
         calibrate(presence, positive)

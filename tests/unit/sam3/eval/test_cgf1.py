@@ -190,9 +190,7 @@ def slow_cgf1(drawn: list) -> tuple[float, float, float]:
         matched = best_assignment(truth, found) if found else []
         for i in range(10):
             hits = sum(iou >= THRESHOLDS[i] for iou in matched)
-            sums[i] = [
-                a + b for a, b in zip(sums[i], (hits, len(found) - hits, len(truth) - hits), strict=True)
-            ]
+            sums[i] = [a + b for a, b in zip(sums[i], (hits, len(found) - hits, len(truth) - hits), strict=True)]
     tp, fp, fn, tn = (kinds[k] for k in ("TP", "FP", "FN", "TN"))
     mcc = (tp * tn - fp * fn) / (((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) ** 0.5 + 1e-6)
     curve = [slow_f1(*row) for row in sums]

@@ -54,10 +54,9 @@ def test_a_negative_without_presence_is_refused() -> None:
 
 
 def model(hits: int, alarms: int = 0, pairs: int = 40) -> CgF1:
-    """`pairs` positives, of which `hits` are found exactly, and as many negatives with `alarms` detections."""
-    scores = [
-        PairScore(i, 1, 1, (Match(i, i, 1.0),)) if i < hits else PairScore(i, 1, 0) for i in range(pairs)
-    ]
+    """`pairs` positives, `hits` of them found exactly, and as many negatives with `alarms` detections."""
+    scores = [PairScore(i, 1, 1, (Match(i, i, 1.0),)) for i in range(hits)]
+    scores += [PairScore(i, 1, 0) for i in range(hits, pairs)]
     scores += [PairScore(1000 + i, 0, int(i < alarms)) for i in range(pairs)]
     return CgF1("segm", tuple(scores))
 
@@ -78,9 +77,7 @@ def clean(pass_rate: float = 1.0) -> NegativesVerdict:
     ],
 )
 def test_the_gate(baseline: CgF1, candidate: CgF1, pass_rate: float, passed: bool, said: str) -> None:
-    decision = decide(
-        baseline, candidate, clean(pass_rate), min_relative_gain=0.05, min_pass_rate=0.9, resamples=50
-    )
+    decision = decide(baseline, candidate, clean(pass_rate), min_relative_gain=0.05, min_pass_rate=0.9, resamples=50)
     assert decision.passed == passed
     assert said in " ".join(decision.reasons)
     assert decision.to_json()["gate"]["passed"] == passed
