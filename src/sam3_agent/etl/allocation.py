@@ -49,9 +49,7 @@ def choose_validation(
     return best[groups]
 
 
-def _greedy(
-    table: NDArray[np.float64], target: NDArray[np.float64], order: NDArray[np.integer]
-) -> NDArray[np.bool_]:
+def _greedy(table: NDArray[np.float64], target: NDArray[np.float64], order: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Take every group, in this order, that brings the side nearer to the target."""
     chosen, side = np.zeros(len(table), bool), np.zeros_like(target)
     cost = _cost(side, target)

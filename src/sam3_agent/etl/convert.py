@@ -171,6 +171,4 @@ def _check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise BadInput(
-            f"{folder}: cannot be written ({error.strerror}). Free or unlock the folder."
-        ) from error
+        raise BadInput(f"{folder}: cannot be written ({error.strerror}). Free or unlock the folder.") from error

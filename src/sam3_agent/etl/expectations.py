@@ -54,15 +54,11 @@ def image_suite(concept: str) -> list[Any]:
     return [
         *(gxe.ExpectColumnToExist(column=name, description=f"there is a column {name}") for name in columns),
         gxe.ExpectColumnValuesToBeUnique(column="id", description="ids are unique"),
-        gxe.ExpectColumnValuesToBeUnique(
-            column="pair", description="a picture is asked for the same words once"
-        ),
+        gxe.ExpectColumnValuesToBeUnique(column="pair", description="a picture is asked for the same words once"),
         gxe.ExpectColumnValuesToNotBeNull(column="source", description="every pair has a source"),
         gxe.ExpectColumnValuesToBeBetween(column="height", min_value=1, description="height is 1 or more"),
         gxe.ExpectColumnValuesToBeBetween(column="width", min_value=1, description="width is 1 or more"),
-        gxe.ExpectColumnValuesToMatchRegex(
-            column="text_input", regex=r"\S", description="text_input is not empty"
-        ),
+        gxe.ExpectColumnValuesToMatchRegex(column="text_input", regex=r"\S", description="text_input is not empty"),
         gxe.ExpectColumnValuesToBeInSet(
             column="text_input",
             value_set=[concept],
@@ -140,9 +136,7 @@ def check(tables: dict[str, pd.DataFrame], suites: dict[str, list[Any]], docs: P
     for name, table in tables.items():
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
         suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=suites[name]))
-        definition = context.validation_definitions.add(
-            gx.ValidationDefinition(name=name, data=batch, suite=suite)
-        )
+        definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
         checkpoint = gx.Checkpoint(
             name=name,
             validation_definitions=[definition],
@@ -151,9 +145,7 @@ def check(tables: dict[str, pd.DataFrame], suites: dict[str, list[Any]], docs: P
         )
         run = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
         (result,) = run.run_results.values()
-        findings += [
-            _finding(name, row) for row in result.results if not row.success and _is_said(row, table)
-        ]
+        findings += [_finding(name, row) for row in result.results if not row.success and _is_said(row, table)]
     return findings
 
 

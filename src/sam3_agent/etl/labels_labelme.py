@@ -45,9 +45,7 @@ def read_labelme(content: bytes, file: str, width: int, height: int) -> LabelShe
         return _broken(file, 1, "not-labelme", 'expected an object with a list "shapes"')
     scale = _scale(sheet, width, height)
     if scale is None:
-        detail = (
-            f"made for {sheet.get('imageWidth')}x{sheet.get('imageHeight')}, the picture is {width}x{height}"
-        )
+        detail = f"made for {sheet.get('imageWidth')}x{sheet.get('imageHeight')}, the picture is {width}x{height}"
         return _broken(file, 1, "size-mismatch", detail)
     result = LabelSheet()
     if scale != 1.0:
@@ -122,9 +120,7 @@ def _points(value: Any) -> Points:
     if not np.isfinite(points).all():
         raise _ShapeError("not-finite", "NaN or infinity among the points")
     if np.abs(points).max(initial=0.0) > _FAR:
-        raise _ShapeError(
-            "outside-image", f"a coordinate is {np.abs(points).max():.3g} pixels from the corner"
-        )
+        raise _ShapeError("outside-image", f"a coordinate is {np.abs(points).max():.3g} pixels from the corner")
     return points
 
 

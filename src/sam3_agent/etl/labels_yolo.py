@@ -76,15 +76,11 @@ def _read_line(columns: list[bytes], names: list[str], scale: np.ndarray, number
     try:
         values = [float(column) for column in columns[1:]]
     except ValueError:
-        raise _LineError(
-            "not-numbers", f"expected numbers after the class, found {_show(columns[1:])}"
-        ) from None
+        raise _LineError("not-numbers", f"expected numbers after the class, found {_show(columns[1:])}") from None
     if not all(map(math.isfinite, values)):
         raise _LineError("not-finite", f"NaN or infinity among the coordinates: {_show(columns[1:])}")
     if max(map(abs, values)) > FAR:
-        raise _LineError(
-            "not-fractions", f"coordinates {_show(columns[1:])} look like pixels; fractions 0..1 expected"
-        )
+        raise _LineError("not-fractions", f"coordinates {_show(columns[1:])} look like pixels; fractions 0..1 expected")
     if count > 4:
         return Shape(name, np.array(values).reshape(-1, 2) * scale, "polygon", number)
     cx, cy, w, h = values
@@ -103,9 +99,7 @@ def _class_name(column: bytes, names: list[str]) -> str:
     if index != number:
         raise _LineError("bad-class", f"class {_show([column])} is not a whole number")
     if not 0 <= index < len(names):
-        raise _LineError(
-            "unknown-class", f"class {index} is not in classes.txt ({len(names)} names). Add it there."
-        )
+        raise _LineError("unknown-class", f"class {index} is not in classes.txt ({len(names)} names). Add it there.")
     return names[index]
 
 

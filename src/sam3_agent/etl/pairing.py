@@ -112,15 +112,11 @@ class Pairing:
             with open(f"{self.raw}/{file}", "rb") as stream:  # noqa: PTH123 - pathlib costs a tenth of the time here
                 content = stream.read(MAX_LABEL_BYTES + 1)
         except OSError as error:
-            problem = LabelProblem(
-                file, 0, "unreadable-label", "excluded", f"cannot be read ({error.strerror})"
-            )
+            problem = LabelProblem(file, 0, "unreadable-label", "excluded", f"cannot be read ({error.strerror})")
             sheet = LabelSheet(problems=[problem], readable=False)
         else:
             if len(content) > MAX_LABEL_BYTES:
-                problem = LabelProblem(
-                    file, 0, "unreadable-label", "excluded", f"over {MAX_LABEL_BYTES} bytes"
-                )
+                problem = LabelProblem(file, 0, "unreadable-label", "excluded", f"over {MAX_LABEL_BYTES} bytes")
                 sheet = LabelSheet(problems=[problem], readable=False)
             elif chosen.lower().endswith(".json"):
                 verdict.label_format = "labelme"
@@ -171,15 +167,11 @@ class Pairing:
             verdict.because = self._why_negative(side, sheet)
             if side == "positive":
                 detail = f"{entry.folder}/ promises the concept, the label file is empty; taken as a negative"
-                verdict.problems.append(
-                    LabelProblem(label, 0, "empty-label-in-positive-folder", "noted", detail)
-                )
+                verdict.problems.append(LabelProblem(label, 0, "empty-label-in-positive-folder", "noted", detail))
         match = self.group.search(entry.stem)
         source = (match and match.group(1)) or entry.path.rpartition(".")[0]
         exhaustive = kind == "negative" or not lost
-        verdict.pair = Pair(
-            image_id, entry.path, picture.width, picture.height, kind, exhaustive, source, instances
-        )
+        verdict.pair = Pair(image_id, entry.path, picture.width, picture.height, kind, exhaustive, source, instances)
 
     def _instances(
         self, shapes: list[Shape], picture: Picture, label: str, verdict: Verdict
@@ -196,15 +188,11 @@ class Pairing:
             for rule in outline.rules:
                 verdict.problems.append(LabelProblem(label, shape.line, rule, "repaired", _REPAIRED[rule]))
             bbox = outline.bbox
-            instances.append(
-                Instance(outline.polygons, outline.area, bbox, shape.drawn_as, label, shape.line)
-            )
+            instances.append(Instance(outline.polygons, outline.area, bbox, shape.drawn_as, label, shape.line))
         return instances, lost
 
     @staticmethod
-    def _why_not_negative(
-        side: Side, sheet: LabelSheet | None, had_concept: bool, lost: int
-    ) -> tuple[str, str] | None:
+    def _why_not_negative(side: Side, sheet: LabelSheet | None, had_concept: bool, lost: int) -> tuple[str, str] | None:
         """Rule and detail when a picture without instances cannot be taken for a negative."""
         if had_concept:
             return "no-usable-shape", "the concept is labelled, but no shape could be used"
@@ -228,9 +216,7 @@ class Pairing:
         return "absent-label" if sheet is None else "empty-label"
 
     @staticmethod
-    def _exclude(
-        verdict: Verdict, entry: Entry, rule: str, detail: str, label: str = "", line: int = 0
-    ) -> Verdict:
+    def _exclude(verdict: Verdict, entry: Entry, rule: str, detail: str, label: str = "", line: int = 0) -> Verdict:
         file = label or f"images/{entry.path}"
         verdict.problems.append(LabelProblem(file, line, rule, "excluded", detail))
         verdict.because, verdict.pair = rule, None

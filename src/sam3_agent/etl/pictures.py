@@ -46,9 +46,7 @@ def read_picture(path: str, *, verify: bool) -> Picture:
         if os.stat(path).st_size == 0:  # noqa: PTH116 - pathlib costs a tenth of the time here
             return Picture(rule="empty-picture", detail="0 bytes; copy it again")
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # damaged EXIF blocks and large sizes are judged here, not printed
+            warnings.simplefilter("ignore")  # damaged EXIF blocks and large sizes are judged here, not printed
             with Image.open(path) as image:
                 return _judge(image, verify)
     except _ERRORS as error:
@@ -60,13 +58,9 @@ def read_picture(path: str, *, verify: bool) -> Picture:
 def _judge(image: Image.Image, verify: bool) -> Picture:
     width, height = image.size
     if min(width, height) < MIN_SIDE:
-        return Picture(
-            rule="too-small-picture", detail=f"{width}x{height} pixels; at least {MIN_SIDE} a side"
-        )
+        return Picture(rule="too-small-picture", detail=f"{width}x{height} pixels; at least {MIN_SIDE} a side")
     if width * height > MAX_PIXELS:
-        return Picture(
-            rule="too-large-picture", detail=f"{width}x{height} pixels; at most {MAX_PIXELS} in all"
-        )
+        return Picture(rule="too-large-picture", detail=f"{width}x{height} pixels; at most {MAX_PIXELS} in all")
     turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     if verify:
         image.draft("RGB", (width // 8, height // 8))

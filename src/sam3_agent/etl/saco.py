@@ -160,8 +160,6 @@ def read_saco(path: Path) -> SacoFile:
         for index, row in enumerate(rows):
             for key, kind in keys.items():
                 if not isinstance(row, dict) or not isinstance(row.get(key), kind):
-                    raise BadInput(
-                        f"{path}: {table}[{index}] has no usable {key}. Make the file again.", field=key
-                    )
+                    raise BadInput(f"{path}: {table}[{index}] has no usable {key}. Make the file again.", field=key)
     extra = {key: value for key, value in content.items() if key not in _NEEDED}
     return SacoFile(content["images"], content["annotations"], extra)

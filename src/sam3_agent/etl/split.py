@@ -24,6 +24,9 @@ from sam3_agent.etl.saco import SacoFile, read_saco
 from sam3_agent.etl.tally import NO_NEGATIVES
 from sam3_agent.params import load_params
 
+# source -> "photographed" and "drawn" -> ids of the concept's individuals there
+Individuals = dict[str, dict[str, list[str]]]
+
 
 @dataclass(slots=True)
 class Sides:
@@ -42,9 +45,7 @@ class Sides:
 
     def side(self, mask: NDArray[np.bool_]) -> SacoFile:
         """The pairs where `mask` is True."""
-        return self.pairs.subset(
-            {row["id"] for row, wanted in zip(self.pairs.images, mask, strict=True) if wanted}
-        )
+        return self.pairs.subset({row["id"] for row, wanted in zip(self.pairs.images, mask, strict=True) if wanted})
 
     def numbers(self, mask: NDArray[np.bool_]) -> dict[str, Any]:
         """Counts of one side, for the report."""
@@ -61,9 +62,7 @@ class Sides:
 
 def split(
     pairs: Annotated[Path, typer.Argument(help="The SA-Co file to split.")] = Path("data/saco/pairs.json"),
-    out: Annotated[Path, typer.Option(help="Folder for train, val and negatives.json.")] = Path(
-        "data/splits"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for train, val and negatives.json.")] = Path("data/splits"),
     reports: Annotated[Path, typer.Option(help="Folder for split.json.")] = Path("reports"),
     raw: Annotated[Path | None, typer.Option(help="Raw folder [data.raw of params.yaml].")] = None,
     params: Annotated[Path, typer.Option(help="The params file.")] = Path("params.yaml"),
@@ -72,7 +71,7 @@ def split(
     settings = load_params(params)
     folder = raw or Path(settings.data.raw)
     sides = choose_sides(read_saco(pairs), folder / "images", settings.split.val_share, settings.split.seed)
-    report = split_report(sides, settings.split.val_share, _individuals(folder / "barnyard.json"))
+    report = split_report(sides, settings.split.val_share, read_individuals(folder / "barnyard.json"))
     negatives = sides.validation & (sides.counts == 0)
     for name, mask in (("train", ~sides.validation), ("val", sides.validation), ("negatives", negatives)):
         sides.side(mask).write(out / f"{name}.json")
@@ -132,13 +131,13 @@ def _refuse_without_positives(sides: Sides) -> None:
             )
 
 
-def split_report(sides: Sides, share: float, individuals: dict[str, list[str]]) -> dict[str, Any]:
+def split_report(sides: Sides, share: float, individuals: Individuals) -> dict[str, Any]:
     """The content of reports/split.json.
 
     Args:
         sides: the chosen sides.
         share: what was asked for.
-        individuals: file name -> ids of the individuals of the concept in it; empty when nobody knows.
+        individuals: who lives at which source; empty when nobody knows.
     """
     validation, train = sides.numbers(sides.validation), sides.numbers(~sides.validation)
     sizes = np.bincount(sides.groups)
@@ -150,21 +149,12 @@ def split_report(sides: Sides, share: float, individuals: dict[str, list[str]]) 
         "negatives": {"pairs": validation["negatives"]},
         "groups": len(sizes),
         "largest_group": int(sizes.max()),
-        "groups_on_both_sides": len(
-            np.intersect1d(sides.groups[sides.validation], sides.groups[~sides.validation])
-        ),
+        "groups_on_both_sides": len(np.intersect1d(sides.groups[sides.validation], sides.groups[~sides.validation])),
         "warnings": _warnings(share, validation, train, len(sides.groups)),
     }
     if individuals:
-        seen: dict[bool, set[str]] = {True: set(), False: set()}
-        for row, held_back in zip(sides.pairs.images, sides.validation, strict=True):
-            seen[bool(held_back)].update(individuals.get(row["file_name"], ()))
-        both = sorted(seen[True] & seen[False])
-        report["distinct_individuals"] = {
-            "train": len(seen[False]),
-            "val": len(seen[True]),
-            "on_both_sides": both,
-        }
+        report["distinct_individuals"] = _distinct(sides, individuals)
+        both = report["distinct_individuals"]["on_both_sides"]
         if both:
             report["warnings"].append(f"{len(both)} individuals are on both sides, {both[0]} first.")
     return report
@@ -175,27 +165,41 @@ def _warnings(share: float, validation: dict[str, Any], train: dict[str, Any], t
     if not validation["negatives"] and not train["negatives"]:
         found.append(NO_NEGATIVES)
     elif not validation["negatives"]:
-        found.append(
-            "all negatives are of one group, so validation has none and cgF1 will be 0; add other sources."
-        )
+        found.append("all negatives are of one group, so validation has none and cgF1 will be 0; add other sources.")
     elif not train["negatives"]:
         found.append("the training side has no negatives; the model will not learn to say no.")
     if abs(validation["pairs"] - share * total) > max(1.0, 0.05 * total):
         got = validation["pairs"] / total
-        found.append(
-            f"{got:.0%} of the pairs are held back instead of {share:.0%}: the groups are too large."
-        )
+        found.append(f"{got:.0%} of the pairs are held back instead of {share:.0%}: the groups are too large.")
     return found
 
 
-def _individuals(path: Path) -> dict[str, list[str]]:
-    """`individuals` of barnyard.json: file name -> ids of the concept's individuals; {} without it."""
+def read_individuals(path: Path) -> Individuals:
+    """Who lives where, from the barnyard's manifest; {} for raw folders that have none.
+
+    Raises:
+        BadInput: the manifest is not in the form that the barnyard writes.
+    """
     if not path.is_file():
         return {}
-    content = read_json(path)
-    found = content.get("individuals", {}) if isinstance(content, dict) else {}
-    if not isinstance(found, dict) or not all(isinstance(ids, list) for ids in found.values()):
-        raise BadInput(f"{path}: individuals must map a file name to a list of ids.", field="individuals")
+    try:
+        farms = read_json(path)["farms"]
+        return {farm["name"]: {sort: list(farm[sort]) for sort in ("photographed", "drawn")} for farm in farms}
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"{path}: farms must list name, photographed and drawn. Make the barnyard again.") from error
+
+
+def _distinct(sides: Sides, individuals: Individuals) -> dict[str, Any]:
+    """How many different individuals of the concept each side can show, and which both can."""
+    found: dict[str, Any] = {}
+    seen: dict[str, set[str]] = {}
+    for name, mask in (("train", ~sides.validation), ("val", sides.validation)):
+        sources = {row["source"] for row, wanted in zip(sides.pairs.images, mask, strict=True) if wanted}
+        homes = [individuals[source] for source in sources if source in individuals]
+        everybody = {sort: {one for home in homes for one in home[sort]} for sort in ("photographed", "drawn")}
+        found[name] = {sort: len(ids) for sort, ids in everybody.items()}
+        seen[name] = set().union(*everybody.values())
+    found["on_both_sides"] = sorted(seen["train"] & seen["val"])
     return found
 
 
@@ -210,6 +214,8 @@ def _show(report: dict[str, Any]) -> None:
     console.print(table)
     if "distinct_individuals" in report:
         found = report["distinct_individuals"]
-        console.print(f"distinct individuals: {found['train']} in training, {found['val']} in validation")
+        for side in ("train", "val"):
+            numbers = ", ".join(f"{number} {sort}" for sort, number in found[side].items())
+            console.print(f"distinct individuals of the concept, {side}: {numbers}")
     for warning in report["warnings"]:
         console.print(f"[bold red]warning:[/] {warning}")

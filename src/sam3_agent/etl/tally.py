@@ -71,9 +71,7 @@ class Tally:
         """What somebody should know before they go on."""
         found = [] if self.kinds["negative"] else [NO_NEGATIVES]
         if self.not_exhaustive:
-            found.append(
-                f"{self.not_exhaustive} pairs are not exhaustive (a shape was lost); metrics leave them out."
-            )
+            found.append(f"{self.not_exhaustive} pairs are not exhaustive (a shape was lost); metrics leave them out.")
         return found
 
     def to_json(self) -> dict[str, Any]:

@@ -57,9 +57,7 @@ def run_validate(pairs: Path, reports: Path, concept: str) -> list[Finding]:
     """
     saco = read_saco(pairs)
     if not saco.images:
-        raise BadInput(
-            f"{pairs}: has no pairs. Run `sam3-agent etl` on a folder with pictures.", field="images"
-        )
+        raise BadInput(f"{pairs}: has no pairs. Run `sam3-agent etl` on a folder with pictures.", field="images")
     findings = _findings(saco, reports, concept)
     if not any(count == 0 for _, count in saco.counts()):
         findings.append(Finding("images", NO_NEGATIVES, False, 0, []))
@@ -91,7 +89,5 @@ def _findings(saco: SacoFile, reports: Path, concept: str) -> list[Finding]:
             shutil.rmtree(target, ignore_errors=True)
             docs.rename(target)
     except OSError as error:
-        raise BadInput(
-            f"{target}: cannot be written ({error.strerror}). Free or unlock the folder."
-        ) from error
+        raise BadInput(f"{target}: cannot be written ({error.strerror}). Free or unlock the folder.") from error
     return findings

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from raw_folder import RawFolder, labelme_shape
 
+from sam3_agent.etl import pairing, pictures
 from sam3_agent.etl.catalogue import Catalogue
 from sam3_agent.etl.labels_yolo import read_class_names
 from sam3_agent.etl.naming import Vocabulary
@@ -27,8 +28,8 @@ def judge(raw: RawFolder, *, verify: bool = True) -> dict[str, Verdict]:
     """Path -> verdict for every picture of the folder."""
     vocabulary = Vocabulary.of("hen", ["Rooster"], ["Unknown_Bird"])
     names = read_class_names(raw.root / "labels" / "classes.txt")
-    pairing = Pairing(raw.root, vocabulary, names, 16.0, re.compile(r"^(farm\d+)"), verify)
-    return {entry.path: pairing.judge(i, entry) for i, entry in enumerate(Catalogue(raw.root).pictures(), 1)}
+    judging = Pairing(raw.root, vocabulary, names, 16.0, re.compile(r"^(farm\d+)"), verify)
+    return {entry.path: judging.judge(i, entry) for i, entry in enumerate(Catalogue(raw.root).pictures(), 1)}
 
 
 def judge_one(raw: RawFolder, folder: str, lines: list[str] | None) -> Verdict:
@@ -93,9 +94,7 @@ def test_negative(raw: RawFolder, folder: str, lines: list[str] | None, because:
         ("mixed", [CLASS_9], "no-usable-shape", "labels/a.txt", 0),
     ],
 )
-def test_excluded(
-    raw: RawFolder, folder: str, lines: list[str] | None, rule: str, file: str, line: int
-) -> None:
+def test_excluded(raw: RawFolder, folder: str, lines: list[str] | None, rule: str, file: str, line: int) -> None:
     verdict = judge_one(raw, folder, lines)
     assert verdict.pair is None
     assert verdict.because == rule
@@ -142,12 +141,23 @@ def test_a_picture_of_one_pixel_is_refused(raw: RawFolder) -> None:
     assert "1x1" in verdict.problems[0].detail
 
 
-@pytest.mark.parametrize(
-    ("orientation", "size"), [(1, (64, 48)), (3, (64, 48)), (6, (48, 64)), (8, (48, 64))]
-)
-def test_size_and_shapes_are_of_the_upright_picture(
-    raw: RawFolder, orientation: int, size: tuple[int, int]
-) -> None:
+def test_a_picture_beyond_the_bound_is_refused_before_decoding(raw: RawFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 64 * 48 - 1)
+    raw.picture("hen/a.jpg")
+    verdict = judge(raw)["hen/a.jpg"]
+    assert verdict.because == "too-large-picture"
+    assert "64x48 pixels; at most 3071" in verdict.problems[0].detail
+
+
+def test_a_label_file_beyond_the_bound_is_refused(raw: RawFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairing, "MAX_LABEL_BYTES", 30)
+    raw.picture("hen/a.jpg")
+    raw.yolo("a", HEN, HEN)
+    assert judge(raw)["hen/a.jpg"].because == "unreadable-label"
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (64, 48)), (3, (64, 48)), (6, (48, 64)), (8, (48, 64))])
+def test_size_and_shapes_are_of_the_upright_picture(raw: RawFolder, orientation: int, size: tuple[int, int]) -> None:
     raw.picture("hen/a.jpg", (64, 48), orientation=orientation)
     raw.yolo("a", "0 0.5 0.5 1 1")
     pair = judge(raw)["hen/a.jpg"].pair

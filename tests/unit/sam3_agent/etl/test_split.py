@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sam3_agent.etl.allocation import choose_validation, strata
 from sam3_agent.etl.grouping import group_pictures
 from sam3_agent.etl.likeness import NEAR, Likeness, difference_hash, look_at, near_pairs
 from sam3_agent.etl.saco import SacoFile
-from sam3_agent.etl.split import Sides, choose_sides, split_report
+from sam3_agent.etl.split import Sides, choose_sides, read_individuals, split_report
 
 
 @pytest.fixture
@@ -64,10 +65,7 @@ def test_every_near_pair_is_found_and_no_other(hashes: list[int], data: st.DataO
     hashes.append(hashes[0] ^ sum(1 << bit for bit in bits))
     found = {frozenset((i, int(j))) for i, js in near_pairs(np.array(hashes, np.uint64)) for j in js}
     expected = {
-        frozenset((i, j))
-        for j in range(len(hashes))
-        for i in range(j)
-        if (hashes[i] ^ hashes[j]).bit_count() <= NEAR
+        frozenset((i, j)) for j in range(len(hashes)) for i in range(j) if (hashes[i] ^ hashes[j]).bit_count() <= NEAR
     }
     assert found == expected
 
@@ -156,8 +154,23 @@ def test_a_poor_split_is_warned_of(raw: RawFolder, rows: list, words: str) -> No
 
 
 def test_distinct_individuals_are_counted_on_each_side(raw: RawFolder) -> None:
+    manifest = raw.root / "barnyard.json"
+    assert read_individuals(manifest) == {}  # a folder of one's own
+    farm_a = {"name": "a", "photographed": ["hen7"], "drawn": ["hen8", "hen9"]}
+    manifest.write_text(json.dumps({"farms": [farm_a, {"name": "b", "photographed": [], "drawn": ["hen9"]}]}))
     file = pairs(raw, [("a", 1), ("b", 1), ("c", 0)])
     sides = Sides(file, np.arange(3, dtype=np.int32), np.array([False, True, True]), np.array([1, 1, 0]))
-    report = split_report(sides, 0.2, {"1.png": ["hen7", "hen8"], "2.png": ["hen7"]})
-    assert report["distinct_individuals"] == {"train": 2, "val": 1, "on_both_sides": ["hen7"]}
-    assert "1 individuals are on both sides, hen7 first." in report["warnings"]
+    report = split_report(sides, 0.2, read_individuals(manifest))
+    assert report["distinct_individuals"] == {
+        "train": {"photographed": 1, "drawn": 2},
+        "val": {"photographed": 0, "drawn": 1},
+        "on_both_sides": ["hen9"],
+    }
+    assert "1 individuals are on both sides, hen9 first." in report["warnings"]
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"farms": [1]}', '{"farms": [{"name": "a"}]}'])
+def test_a_manifest_of_another_form_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "barnyard.json").write_text(content)
+    with pytest.raises(BadInput, match=r"barnyard\.json: farms must list"):
+        read_individuals(tmp_path / "barnyard.json")
