@@ -101,7 +101,7 @@ def _tile(line: PairLine, rows: Sequence[dict], images: Path) -> Tile:
     # drawn at the size it is shown in, so that outlines are equally thick on every tile
     scale = min(TILE_WIDTH / image.shape[1], TILE_HEIGHT / image.shape[0])
     image, found = _scaled(image, found, scale)
-    colour = sv.Color(*ALARM)
+    colour = sv.Color(*reversed(ALARM))  # supervision paints BGR, our pictures are RGB
     drawn = sv.MaskAnnotator(color=colour, opacity=0.45).annotate(image.copy(), found)
     drawn = sv.PolygonAnnotator(color=colour, thickness=2).annotate(drawn, found)
     presence = "" if line.presence is None else f", presence {line.presence:.2f}"
