@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -82,7 +83,7 @@ class _Placed:
     """A warped cut-out and where it lies; `patch` covers only the part inside the picture."""
 
     cutout: Cutout
-    patch: UInt8Array  # (h, w, 4) premultiplied
+    patch: NDArray[Any]  # (h, w, 4) uint8, premultiplied
     hit: BoolArray  # (h, w)
     window: tuple[slice, slice]
     area: float  # opaque pixels of the whole object, inside the picture or not
@@ -130,7 +131,7 @@ def crop_background(rng: np.random.Generator, background: UInt8Array, size: tupl
     x, y = int(rng.integers(0, columns - w + 1)), int(rng.integers(0, rows - h + 1))
     how = cv2.INTER_AREA if zoom > 1.5 else cv2.INTER_LINEAR
     view = cv2.resize(background[y : y + h, x : x + w], size, interpolation=how)
-    return cv2.flip(view, 1) if rng.random() < 0.5 else view
+    return np.asarray(cv2.flip(view, 1) if rng.random() < 0.5 else view, np.uint8)
 
 
 def _place(
@@ -141,7 +142,7 @@ def _place(
     taken: list[tuple[slice, slice]],
 ) -> _Placed | None:
     """Scale, turn and move a cut-out; None when it misses the picture."""
-    source = cutout.premultiplied
+    source: NDArray[Any] = cutout.premultiplied
     low, high = np.log(options.scale)
     longest = float(np.exp(rng.uniform(low, high))) * (size[0] * size[1]) ** 0.5
     scale = longest / max(source.shape[:2])
@@ -199,9 +200,7 @@ def _settle(
             owner[spot.window][spot.hit] = number
         seen = np.bincount(owner.ravel(), minlength=len(placed) + 1)[1:]
         shares = [pixels / max(spot.area, 1.0) for pixels, spot in zip(seen, placed, strict=True)]
-        bad = [
-            n for n, share in enumerate(shares) if share < options.min_visible or seen[n] < options.min_pixels
-        ]
+        bad = [n for n, share in enumerate(shares) if share < options.min_visible or seen[n] < options.min_pixels]
         if not bad:
             return placed, owner
         placed = [spot for n, spot in enumerate(placed) if n != min(bad, key=lambda n: shares[n])]
@@ -227,7 +226,7 @@ def _cast_shadow(image: UInt8Array, spot: _Placed, strength: float) -> None:
         slice(max(0, rows.start - reach), min(image.shape[0], rows.stop + 2 * reach)),
         slice(max(0, columns.start - reach), min(image.shape[1], columns.stop + reach)),
     )
-    shade = np.zeros(image[window].shape[:2], np.uint8)
+    shade: NDArray[Any] = np.zeros(image[window].shape[:2], np.uint8)
     y, x = rows.start - window[0].start + reach // 2, columns.start - window[1].start
     cast = shade[y : y + spot.patch.shape[0], x : x + spot.patch.shape[1]]
     cast[:] = spot.patch[: cast.shape[0], : cast.shape[1], 3]

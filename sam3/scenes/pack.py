@@ -173,6 +173,6 @@ def _decode(path: Path, flag: int, order: int) -> UInt8Array:
     pixels = cv2.imread(str(path), flag)
     if pixels is None:
         raise BadInput(f"{path}: missing or not a picture, but the pack lists it. {MAKE_IT}")
-    pixels = cv2.cvtColor(pixels, order)
-    pixels.flags.writeable = False
-    return pixels
+    out = np.asarray(cv2.cvtColor(pixels, order), np.uint8)
+    out.flags.writeable = False
+    return out

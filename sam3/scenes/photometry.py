@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,19 +68,19 @@ def take_photograph(rng: np.random.Generator, image: UInt8Array, photometry: Pho
     gains = (1 + rng.uniform(-1, 1) * photometry.light) * (1 + rng.uniform(-1, 1, 3) * photometry.tint)
     curve = (np.arange(256) / 255.0) ** gamma
     table = np.clip(curve[:, None] * gains * 255, 0, 255).round().astype(np.uint8)
-    image = cv2.LUT(image, table[None])
+    out: NDArray[Any] = cv2.LUT(image, table[None])
     blur, noise, jpeg = rng.random(3) < (photometry.blur, photometry.noise, photometry.jpeg)
     if blur:
         sigma = rng.uniform(0.4, 1.4) * (image.shape[0] * image.shape[1]) ** 0.5 / 256
-        image = cv2.GaussianBlur(image, (0, 0), sigma)
+        out = cv2.GaussianBlur(out, (0, 0), sigma)
     if noise:
-        grain = np.frombuffer(rng.bytes(image.size), np.uint8).reshape(image.shape)
-        grain = cv2.LUT(grain, _bell(int(rng.integers(2, 10))))
-        image = cv2.addWeighted(image, 1.0, grain, 1.0, -128.0)
+        chance = np.frombuffer(rng.bytes(image.size), np.uint8).reshape(image.shape)
+        grain = cv2.LUT(chance, _bell(int(rng.integers(2, 10))))
+        out = cv2.addWeighted(out, 1.0, grain, 1.0, -128.0)
     if jpeg:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 91))]
-        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
-    return image
+        out = np.asarray(cv2.imdecode(cv2.imencode(".jpg", out, quality)[1], cv2.IMREAD_COLOR))
+    return out
 
 
 @cache

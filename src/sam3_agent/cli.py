@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check-hardware": ("sam3_agent.hardware.check:check_hardware", "Hold this machine against a profile."),
     "doctor": ("sam3_agent.doctor.check:doctor", "Check the services and files the pipeline leans on."),
     "download": ("sam3_agent.download:download", "Fetch weights from the hub, or take local ones."),
+    "barnyard": ("sam3_agent.barnyard.generate:barnyard", "Compose the built-in data: farms and an inbox."),
     "etl": ("sam3_agent.etl.convert:etl", "Raw pictures and labels -> SA-Co pairs."),
     "validate": ("sam3_agent.etl.validate:validate", "Check the pairs; name the rows that are wrong."),
     "split": ("sam3_agent.etl.split:split", "Training and validation sides that share no source."),
@@ -33,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Judge a checkpoint where there is nothing to find.",
     ),
     "compare": ("sam3_agent.measure.compare:compare", "Fine-tuned against baseline: may it replace it?"),
+    "build-pack": ("sam3_agent.barnyard.build_pack:build_pack", "Remake the pack of cut-outs from packages."),
     "score": ("sam3_agent.measure.score:score", "cgF1 of a prediction file."),
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells do

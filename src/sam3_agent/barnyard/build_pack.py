@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import cv2
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -26,13 +27,14 @@ from sam3.errors import BadInput
 from sam3.types import UInt8Array
 from sam3_agent.barnyard import sources as raw
 from sam3_agent.barnyard import tables
-from sam3_agent.barnyard.cutout_image import colour_name, complaint, fit
+from sam3_agent.barnyard.cutout_image import colour_name, complaint, fit, thumbnail
 from sam3_agent.barnyard.fetch import Unpacked, unpack
 
 BUDGET = 20 * 2**20  # bytes; the pack is part of the repository
 LONGEST = {"photo": 208, "tuxpaint-cartoon": 144, "openclipart": 144}  # px, by style
 LONGEST_DRAWN, LONGEST_BACKGROUND = 112, 640
 QUALITY, QUALITY_BACKGROUND = 80, 74  # WebP
+TWINS = 2.0  # grey levels by which thumbnails of two drawings differ at least
 HELD_OUT_STYLE = "fxemoji"  # never seen in pretraining: measures an unseen drawing style
 HELD_OUT_CONCEPT = "chicken"  # photographs and clip art of it are kept for the barnyard
 LICENCE_LIST = tables.Package("spdx-license-list", "npm", "CC0-1.0", "", "")
@@ -83,9 +85,7 @@ def build_pack(
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    unpacked = [
-        unpack(package, sources) for package in track(tables.packages().values(), "packages", console=console)
-    ]
+    unpacked = [unpack(package, sources) for package in track(tables.packages().values(), "packages", console=console)]
     dropped = _write_everything(unpacked, partial, console)
     _write_licences(unpack(LICENCE_LIST, sources), unpacked, partial / "licences")
     size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
@@ -102,6 +102,7 @@ def _write_everything(unpacked: list[Unpacked], out: Path, console: Console) -> 
     cutouts: list[CutoutRow] = []
     backdrops: list[BackgroundRow] = []
     dropped: Counter[str] = Counter()
+    looks: dict[tuple[str, str], list[Any]] = {}
     vocabulary = tables.vocabulary()
     for item in track(list(unpacked), "pictures", console=console):
         for cutout in _raw_cutouts(item, vocabulary):
@@ -110,6 +111,11 @@ def _write_everything(unpacked: list[Unpacked], out: Path, console: Console) -> 
                 dropped[why] += 1
                 continue
             row = _cutout_row(cutout, rgba, vocabulary[cutout.concept])
+            siblings, look = looks.setdefault((row.style, row.kind), []), thumbnail(rgba)
+            if any(abs(look - other).mean() < TWINS for other in siblings):
+                dropped["drawn twice"] += 1
+                continue
+            siblings.append(look)
             _write_webp(out / row.file, cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA), QUALITY)
             cutouts.append(row)
             attributions.append(_attribution(row.file, item, cutout.origin))
@@ -150,12 +156,10 @@ def _cutout_row(cutout: raw.RawCutout, rgba: UInt8Array, concept: tables.Concept
 
 
 def _attribution(file: str, item: Unpacked, origin: str) -> AttributionRow:
-    return AttributionRow(
-        file, item.package.name, item.version, origin, item.package.author, item.package.licence
-    )
+    return AttributionRow(file, item.package.name, item.version, origin, item.package.author, item.package.licence)
 
 
-def _write_webp(path: Path, pixels: UInt8Array, quality: int) -> None:
+def _write_webp(path: Path, pixels: NDArray[Any], quality: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         raise BadInput(f"{path}: two pictures of the tables get this name. Rename one in pictures.csv.")
@@ -181,9 +185,7 @@ def _write_licences(texts: Unpacked, unpacked: list[Unpacked], out: Path) -> Non
         if own.is_file():
             shutil.copy(own, out / f"{item.package.name}-copyright.txt")
         spdx = target.stem.removesuffix("-fluent-emoji")
-        text = json.loads(
-            (texts.folder / "package" / "licenses" / f"{spdx}.json").read_text(encoding="utf-8")
-        )
+        text = json.loads((texts.folder / "package" / "licenses" / f"{spdx}.json").read_text(encoding="utf-8"))
         notice = f"Copyright (c) {item.package.author}\n\n" if spdx == "MIT" else ""
         target.write_text(notice + text["licenseText"] + "\n", encoding="utf-8")
 
@@ -191,9 +193,7 @@ def _write_licences(texts: Unpacked, unpacked: list[Unpacked], out: Path) -> Non
 def _print_summary(out: Path, dropped: Counter[str], size: int, console: Console) -> None:
     with (out / "cutouts.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    table = Table(
-        "style", "cut-outs", "concepts", title=f"{out}: {len(rows)} cut-outs, {size / 2**20:.1f} MB"
-    )
+    table = Table("style", "cut-outs", "concepts", title=f"{out}: {len(rows)} cut-outs, {size / 2**20:.1f} MB")
     for style in dict.fromkeys(row["style"] for row in rows):
         mine = [row for row in rows if row["style"] == style]
         table.add_row(style, str(len(mine)), str(len({row["concept"] for row in mine})))

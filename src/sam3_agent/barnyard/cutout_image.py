@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sam3.types import UInt8Array
 
@@ -40,7 +41,7 @@ def fit(rgba: UInt8Array, longest: int) -> UInt8Array:
     scale = min(1.0, (longest - 2) / max(rgba.shape[:2]))
     if scale < 1:
         rgba = _shrink(rgba, scale)
-    return cv2.copyMakeBorder(rgba, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
+    return np.asarray(cv2.copyMakeBorder(rgba, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0)), np.uint8)
 
 
 def complaint(rgba: UInt8Array) -> str | None:
@@ -56,6 +57,16 @@ def complaint(rgba: UInt8Array) -> str | None:
     if solid.sum() < 0.7 * (alpha > 16).sum():
         return "translucent"
     return None
+
+
+def thumbnail(rgba: UInt8Array) -> NDArray[np.float32]:
+    """(24, 24, 4): two cut-outs whose thumbnails differ by less than 2 on average are the same drawing."""
+    side = max(rgba.shape)
+    below, right = side - rgba.shape[0], side - rgba.shape[1]
+    square = cv2.copyMakeBorder(rgba, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
+    flat = square.astype(np.float32)
+    flat[..., :3] *= flat[..., 3:] / 255
+    return np.asarray(cv2.resize(flat, (24, 24), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def colour_name(rgba: UInt8Array) -> str:

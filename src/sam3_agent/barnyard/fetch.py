@@ -67,9 +67,7 @@ def _archive(package: Package, sources: Path) -> Path | None:
 def _fetch(package: Package, sources: Path) -> None:
     command = [*CLIENTS[package.channel], package.name]
     if shutil.which(command[0]) is None:
-        raise Unavailable(
-            f"{package.name}: needs `{command[0]}`. Install it, or put the package in {sources}."
-        )
+        raise Unavailable(f"{package.name}: needs `{command[0]}`. Install it, or put the package in {sources}.")
     sources.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(command, cwd=sources, capture_output=True, text=True, check=False)
     if done.returncode:

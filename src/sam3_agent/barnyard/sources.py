@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,8 @@ def emoji(unpacked: Unpacked, vocabulary: dict[str, Concept], excluded: set[str]
     for concept in vocabulary.values():
         for key in dict.fromkeys(name.replace("-", "") for name in concept.emoji):
             if (icon := by_key.get(key)) is not None:
-                draw = partial(svg_to_bytes, width=DRAW_SIZE, skip_system_fonts=True)
-                png = np.frombuffer(bytes(draw(svg_string=_svg(icons, icon))), np.uint8)
-                rgba = cv2.cvtColor(cv2.imdecode(png, cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA)
+                png = bytes(svg_to_bytes(svg_string=_svg(icons, icon), width=DRAW_SIZE, skip_system_fonts=True))
+                rgba = np.asarray(Image.open(BytesIO(png)).convert("RGBA"))
                 yield RawCutout(unpacked, icon, icon, style, concept.name, rgba)
 
 
@@ -92,7 +91,7 @@ def backgrounds(unpacked: Unpacked, table: list[BackgroundSource], longest: int)
         for number, crop in enumerate(_crops(rgb, row.crops), start=1):
             scale = min(1.0, longest / max(crop.shape[:2]))
             size = (round(crop.shape[1] * scale), round(crop.shape[0] * scale))
-            small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+            small = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
             yield RawBackground(unpacked, row.path, f"{path.stem.lower()}_{number}", row.shows, small)
 
 

@@ -25,9 +25,7 @@ def ground() -> np.ndarray:
     return np.dstack([x % 251, y % 241, (x + y) % 239]).astype(np.uint8)
 
 
-def scene(
-    pack: Pack, ground: np.ndarray, seed: int, options: ComposeOptions = PLAIN, number: int = 6
-) -> Scene:
+def scene(pack: Pack, ground: np.ndarray, seed: int, options: ComposeOptions = PLAIN, number: int = 6) -> Scene:
     rng = np.random.default_rng(seed)
     picks: list[Cutout] = [pack.cutouts[i] for i in rng.integers(0, len(pack.cutouts), number)]
     return compose(rng, picks, ground, SIZE, options)
@@ -67,9 +65,7 @@ def test_only_objects_change_the_background(pack: Pack, ground: np.ndarray, seed
     assert (with_objects.image != bare).any(-1)[covered].mean() > 0.95
 
 
-def test_a_hidden_object_is_left_out_and_a_half_hidden_one_reports_its_share(
-    pack: Pack, ground: np.ndarray
-) -> None:
+def test_a_hidden_object_is_left_out_and_a_half_hidden_one_reports_its_share(pack: Pack, ground: np.ndarray) -> None:
     hen = pack.select(phrase="hen", photos=True)[0]
     fixed = ComposeOptions(scale=(0.5, 0.5), rotation=0, flip=0, overhang=-99, photometry=None)
     twice = compose(np.random.default_rng(0), [hen, hen], ground, SIZE, fixed)
@@ -82,8 +78,7 @@ def test_an_object_left_out_leaves_no_trace(pack: Pack, ground: np.ndarray) -> N
     """Its pixels would be an unlabelled instance, the worst kind of truth."""
     impossible = ComposeOptions(min_pixels=10**9, photometry=None)
     drawn, bare = (
-        compose(np.random.default_rng(5), cutouts, ground, SIZE, impossible)
-        for cutouts in (pack.cutouts[:4], [])
+        compose(np.random.default_rng(5), cutouts, ground, SIZE, impossible) for cutouts in (pack.cutouts[:4], [])
     )
     assert drawn.objects == [] and (drawn.image == bare.image).all()
 

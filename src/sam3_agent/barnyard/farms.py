@@ -1,0 +1,109 @@
+"""Who lives on which farm: the pack dealt out so that no cut-out and no background is used twice.
+
+The farm is the barnyard's source of pictures, and file names start with it, so the split keeps each farm on
+one side. Three farms centre on photographed individuals of the concept where the pack has them, the others
+on drawings that pretraining never sees. The inbox is a farm of its own: with three photographed chickens in the
+pack none is left for it, so its individuals are drawings kept for it (held-out ones, and emoji no farm uses).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sam3.errors import BadInput
+from sam3.scenes.pack import Background, Cutout, Pack
+
+RAW_FARMS = 6
+INBOX_DRAWINGS = 10  # beyond the held-out ones, enough for variety
+
+
+@dataclass(slots=True)
+class Farm:
+    """One source of pictures and everything that may stand in them.
+
+    Attributes:
+        individuals: cut-outs of the concept.
+        near: same kind, another concept: the hard negatives.
+        others: the same broad word ("animal") or, failing that, anything else.
+        clutter: objects of other kinds.
+    """
+
+    name: str
+    individuals: list[Cutout] = field(default_factory=list)
+    near: list[Cutout] = field(default_factory=list)
+    others: list[Cutout] = field(default_factory=list)
+    clutter: list[Cutout] = field(default_factory=list)
+    backgrounds: list[Background] = field(default_factory=list)
+
+    def cutouts(self) -> list[Cutout]:
+        """Everything that may stand in a picture of this farm."""
+        return [*self.individuals, *self.near, *self.others, *self.clutter]
+
+
+def plan_farms(pack: Pack, concept: str, seed: int) -> list[Farm]:
+    """Deal the pack to the farms; the last one is the inbox.
+
+    Args:
+        concept: a phrase of the pack; its individuals are the cut-outs it is true of.
+        seed: shuffles who goes where.
+
+    Raises:
+        BadInput: the pack has fewer than three individuals of the concept, or nothing of its kind besides.
+    """
+    mine = list(pack.select(phrase=concept))
+    if len(mine) < 3:
+        raise BadInput(
+            f"concept {concept!r}: the pack has {len(mine)} cut-outs of it, three are the least "
+            "(two farms and the inbox). Choose another concept, or point data.raw at pictures of your own.",
+            field="concept",
+        )
+    rng = np.random.default_rng([seed, len(mine)])
+    farms = [Farm(f"farm{n + 1:02d}") for n in range(min(RAW_FARMS, len(mine) - 1) + 1)]
+    _deal_individuals(rng, mine, farms)
+    kinds = {c.kind for c in mine}
+    broadest = {c.synonyms[-1] for c in mine}
+    rest = [c for c in pack.cutouts if concept not in c.synonyms]
+    near = [c for c in rest if c.kind in kinds]
+    others = [c for c in rest if c.kind not in kinds and c.synonyms[-1] in broadest]
+    clutter = [c for c in rest if c.is_photo and c.kind not in kinds and c.synonyms[-1] not in broadest]
+    _deal(rng, near, [farm.near for farm in farms])
+    _deal(rng, [c for c in others if c.is_photo] or others, [farm.others for farm in farms])
+    _deal(rng, clutter, [farm.clutter for farm in farms])
+    _deal_backgrounds(rng, (b for b in pack.backgrounds if concept not in b.shows), farms)
+    return farms
+
+
+def _deal_individuals(rng: np.random.Generator, mine: Sequence[Cutout], farms: list[Farm]) -> None:
+    """Photographs first, one farm after the other; then drawings, to whoever has fewest."""
+    photos = [c for c in mine if c.is_photo]
+    held_out = [c for c in mine if not c.is_photo and c.holdout]
+    seen = [c for c in mine if not c.is_photo and not c.holdout]
+    for tier in (photos, held_out):
+        for at in rng.permutation(len(tier)):
+            min(farms, key=lambda farm: len(farm.individuals)).individuals.append(tier[at])
+    spare = [seen[at] for at in rng.permutation(len(seen))]
+    for farm in farms:
+        if not farm.individuals:
+            farm.individuals.append(spare.pop())
+    farms[-1].individuals += spare[:INBOX_DRAWINGS]
+
+
+def _deal(rng: np.random.Generator, cutouts: Sequence[Cutout], hands: list[list[Cutout]]) -> None:
+    """Photographs and drawings apart, so that every farm gets some of both."""
+    for is_photo in (True, False):
+        tier = [c for c in cutouts if c.is_photo == is_photo]
+        for turn, at in enumerate(rng.permutation(len(tier))):
+            hands[turn % len(hands)].append(tier[at])
+
+
+def _deal_backgrounds(rng: np.random.Generator, all_of_them: Iterable[Background], farms: list[Farm]) -> None:
+    """By photograph: its crops look alike and stay together."""
+    sources: dict[str, list[Background]] = {}
+    for background in all_of_them:
+        sources.setdefault(background.source, []).append(background)
+    names = sorted(sources)
+    for turn, at in enumerate(rng.permutation(len(names))):
+        farms[turn % len(farms)].backgrounds += sources[names[at]]
