@@ -43,9 +43,7 @@ def convert_state(state: State, expected: dict[str, tuple[int, ...]]) -> State:
         name = rename(old)
         if joined := JOINED.match(name):
             parts = [part.clone() for part in tensor.chunk(3)]  # copies: safetensors refuses shared memory
-            found.update(
-                {f"{joined[1]}{p}_proj.{joined[2]}": part for p, part in zip("qkv", parts, strict=True)}
-            )
+            found.update({f"{joined[1]}{p}_proj.{joined[2]}": part for p, part in zip("qkv", parts, strict=True)})
         elif name.endswith("position_embeddings") and tensor.ndim == 3:
             extra = tensor.shape[1] - expected.get(name, tensor.shape)[1]
             found[name] = tensor[:, 1:].clone() if extra == 1 else tensor  # the class token is not used
@@ -112,7 +110,7 @@ def read_weights(source: str | Path) -> State:
         if wants := WANTS.search(str(error)):
             raise BadCheckpoint(
                 f"{path}: refused. It is more than plain weights: it asks to run {wants[1]}. Get it from its "
-                "maker as safetensors, or save it again with torch.save(model.state_dict(), ...)."
+                "maker as safetensors."
             ) from error
         raise BadCheckpoint(
             f"{path}: refused. It is damaged, or a pickle of more than plain weights. Download it again, or get "
@@ -125,9 +123,7 @@ def read_weights(source: str | Path) -> State:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content:
-        raise BadCheckpoint(
-            f"{path}: holds {type(content).__name__} and no named weights. Is it a checkpoint?"
-        )
+        raise BadCheckpoint(f"{path}: holds {type(content).__name__} and no named weights. Is it a checkpoint?")
     return {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
 
 
