@@ -1,0 +1,335 @@
+"""Comparisons: numbers or sizes of two things in a picture, and the same thing in several pictures.
+
+Tokens -> `CompareCounts`, `CompareSizes`, `CompareImages`, or None. The rules for pictures look at "image" tokens,
+so they run before those are taken out. Called by `grammar.py`.
+"""
+
+from __future__ import annotations
+
+from sam3_agent.understanding import lexicon as lex
+from sam3_agent.understanding import modifiers, nouns
+from sam3_agent.understanding.concepts import kind_of
+from sam3_agent.understanding.determiners import PendingRank
+from sam3_agent.understanding.nouns import Item
+from sam3_agent.understanding.plan import AnyOf, CompareCounts, CompareSizes, Concept
+from sam3_agent.understanding.questions import alternatives, finished
+from sam3_agent.understanding.tokens import Cursor, PhraseTable
+
+_ARE = PhraseTable.of(
+    "are there|is there|do you see|can you see|do we have|can i see|do you find|do we see|do i see|does image have|"
+    "do you count|were there|do you have",
+    True,
+)
+_WHICH_MORE = PhraseTable(
+    [
+        *((p, "which more") for p in (
+            "which are there more of", "what are there more of", "which is there more of", "what is there more of",
+            "which do you see more of", "what do you see more of", "are there more", "is there more", "of which are there more",
+            "what can you see more of", "which of them are there more of", "which is more common", "what is more common",
+            "which are more common", "which is more numerous", "which are more numerous", "what are more common",
+            "which has the higher count", "which has the most", "which is the most common", "what is the most common",
+            "which are there most of", "what are there most of", "which is more frequent", "which there are more of",
+            "what there are more of", "which are more", "what is more numerous", "which has a higher count",
+            "which occurs more often", "which appears more often", "which appear more often", "which occur more often",
+            "which group is larger", "which group is bigger", "which are in the majority", "which is in the majority",
+            "which one are there more of", "which one is there more of", "which ones are there more of",
+            "which is there the most of", "which are there the most of", "what is there the most of", "which do we have more of",
+            "what do we have more of", "what are there the most of", "which kind are there more of",
+            "which one is more common", "which outnumber", "which can you see more of", "which am i seeing more of",
+            "which animal are there more of", "which do i have more of", "which number is larger", "what do you count more of",
+            "which is greater in number", "which are greater in number")),
+        *((p, "which fewer") for p in (
+            "which are there fewer of", "what are there fewer of", "which are there less of", "what are there less of",
+            "which is there less of", "which is less common", "which is rarer", "which is the least common", "which are rarer",
+            "which do you see fewer of", "are there fewer", "what is there less of", "which are less common",
+            "which there are fewer of", "which are there the fewest of", "which is there fewer of",
+            "which do you see less of", "what is less common", "which one are there fewer of", "which are fewer", "which is fewer",
+            "which are less numerous", "which is less numerous", "which is less frequent", "which has the lower count")),
+    ]
+)  # fmt: skip
+
+
+def compare_counts(cursor: Cursor) -> CompareCounts | None:
+    """ "are there more dogs than cats", "which are there more of, cups or plates", "how many more sheep than dogs"."""
+    start = cursor.at
+    for rule in (_more_than, _how_many_more, _which_more, _as_many, _difference, _outnumber, _compare):
+        cursor.at = start
+        found = rule(cursor)
+        if found is not None and finished(cursor):
+            return found
+    return None
+
+
+def _other_side(cursor: Cursor, first: Concept) -> Concept | None:
+    """After "than": a thing, or only a place ("than on the floor")."""
+    cursor.take("there are", "there is", "of", "the number of", "that of", "are there")
+    if lex.RELATIONS.match(cursor) or cursor.word() in ("on", "in", "at", "to"):
+        kind = kind_of(first)
+        placed = modifiers.after_noun(cursor, kind, PendingRank())
+        return placed if placed is not kind else None
+    second = nouns.noun_list(cursor)
+    if second is None:
+        return None
+    cursor.take("are there", "there are", "is there", "do you see", "do we have", "can you see", "in number")
+    return nouns.bound(second.concept, first)
+
+
+def _more_than(cursor: Cursor) -> CompareCounts | None:
+    """ "are there more A than B"; also without the verb."""
+    _ARE.take(cursor)
+    ask = {"more": "more", "fewer": "fewer", "less": "fewer"}.get(cursor.word())
+    if cursor.take("a greater number of", "a larger number of", "a higher number of"):
+        ask = "more"
+    elif cursor.take("a smaller number of", "a lower number of"):
+        ask = "fewer"
+    elif ask is None or cursor.word(1) == "than":
+        return None
+    else:
+        cursor.at += 1
+    first = nouns.noun_list(cursor)
+    if first is None:
+        return None
+    cursor.take("are there", "there are", "is there")
+    if not cursor.take("than", "compared to", "compared with", "then"):
+        return _or_more(cursor, first, ask)
+    second = _other_side(cursor, first.concept)
+    if second is None:
+        return None
+    return CompareCounts(parts=(first.concept, second), ask=ask)  # type: ignore[arg-type]
+
+
+def _or_more(cursor: Cursor, first: Item, ask: str) -> CompareCounts | None:
+    """ "are there more dogs or cats", "... or more cats"."""
+    parts = list(alternatives(first))
+    if cursor.take("or more", "or fewer", "or"):
+        second = nouns.item(cursor)
+        parts += [second.concept] if second else []
+    if len(parts) < 2 or not finished(cursor):
+        return None
+    return CompareCounts(parts=tuple(parts), ask="which more" if ask == "more" else "which fewer")
+
+
+def _how_many_more(cursor: Cursor) -> CompareCounts | None:
+    """ "how many more A than B are there", "how many more A are there than B"."""
+    more = cursor.take("how many more", "how many fewer", "how many less")
+    if more is None:
+        return None
+    first = nouns.noun_list(cursor)
+    if first is None:
+        return None
+    cursor.take("are there", "there are", "is there", "do you see", "can you see", "do we have", "do you count")
+    if not cursor.take("than", "compared to", "compared with", "then"):
+        return None
+    second = _other_side(cursor, first.concept)
+    if second is None:
+        return None
+    parts = (first.concept, second) if more.endswith("more") else (second, first.concept)
+    return CompareCounts(parts=parts, ask="difference")
+
+
+def _which_more(cursor: Cursor) -> CompareCounts | None:
+    start = cursor.at
+    ask = _WHICH_MORE.take(cursor)
+    cursor.take("here", "there")
+    _image(cursor)
+    cursor.take(",")
+    cursor.take(":")
+    found = nouns.noun_list(cursor) if ask else None
+    if ask is None:
+        cursor.at = start
+        return _listed_first(cursor)
+    parts = alternatives(found) if found else ()
+    return CompareCounts(parts=parts, ask=ask) if len(parts) > 1 else None  # type: ignore[arg-type]
+
+
+def _listed_first(cursor: Cursor) -> CompareCounts | None:
+    """ "cups or plates: which are there more of", "of cups and plates, which are there more of"."""
+    cursor.take("of", "between", "among", "out of")
+    found = nouns.noun_list(cursor)
+    cursor.take(",")
+    cursor.take(":")
+    cursor.take("-")
+    ask = _WHICH_MORE.take(cursor) if found else None
+    parts = alternatives(found) if found else ()
+    return CompareCounts(parts=parts, ask=ask) if ask and len(parts) > 1 else None  # type: ignore[arg-type]
+
+
+def _as_many(cursor: Cursor) -> CompareCounts | None:
+    """ "are there as many A as B", "is the number of A equal to the number of B", "the same number of A and B"."""
+    if _ARE.take(cursor) or cursor.word() == "as":
+        if cursor.take("just as many", "as many", "exactly as many", "equally as many"):
+            first = nouns.noun_list(cursor)
+            second = _other_side(cursor, first.concept) if first and cursor.take("as", "as there are") else None
+            return CompareCounts(parts=(first.concept, second), ask="equal") if first and second else None
+        if cursor.take("the same number of", "the same amount of", "an equal number of", "equal numbers of", "equally many",
+                       "the same numbers of", "an equal amount of", "exactly the same number of"):  # fmt: skip
+            return _pair(cursor, "equal")
+        return None
+    if cursor.take("is the number of", "is the count of", "are the numbers of", "is the amount of") is None:
+        return None
+    first = nouns.noun_list(cursor)
+    if first is None:
+        return None
+    tests = {"equal to": "equal", "the same as": "equal", "greater than": "more", "larger than": "more", "higher than": "more",
+             "bigger than": "more", "more than": "more", "less than": "fewer", "smaller than": "fewer",
+             "lower than": "fewer", "fewer than": "fewer", "as large as": "equal", "as high as": "equal",
+             "identical to": "equal"}  # fmt: skip
+    if cursor.take("the same", "equal", "identical") and finished(cursor):
+        parts = alternatives(first)
+        return CompareCounts(parts=parts, ask="equal") if len(parts) == 2 else None
+    cursor.at -= 0 if cursor.word(-1) not in ("same", "equal", "identical") else (2 if cursor.word(-1) == "same" else 1)
+    ask = cursor.take(*tests)
+    second = _other_side(cursor, first.concept) if ask else None
+    return CompareCounts(parts=(first.concept, second), ask=tests[ask]) if ask and second else None  # type: ignore[arg-type]
+
+
+def _pair(cursor: Cursor, ask: str) -> CompareCounts | None:
+    """ "A and B", "A as B"."""
+    found = nouns.noun_list(cursor)
+    if found is None:
+        return None
+    parts = alternatives(found)
+    if len(parts) == 1 and cursor.take("as", "with", "to", "versus", "vs", "than", "against"):
+        second = _other_side(cursor, found.concept)
+        parts = (found.concept, second) if second else parts
+    return CompareCounts(parts=parts, ask=ask) if len(parts) == 2 else None  # type: ignore[arg-type]
+
+
+def _difference(cursor: Cursor) -> CompareCounts | None:
+    """ "what is the difference between the number of A and (the number of) B"."""
+    cursor.take("what is", "give me", "compute", "calculate", "tell me", "find", "what")
+    cursor.take("the")
+    if not cursor.take("difference", "numerical difference", "difference in number", "difference in numbers",
+                       "difference in count", "count difference", "difference in counts"):  # fmt: skip
+        return None
+    cursor.take("in number", "in numbers", "in count", "in the number", "in counts", "in quantity")
+    if not cursor.take("between", "of"):
+        return None
+    cursor.take("the number of", "the numbers of", "the count of", "the counts of", "number of", "the amount of", "how many")
+    first = nouns.item(cursor)
+    if first is None or not cursor.take("and", "versus", "vs"):
+        return None
+    cursor.take("the number of", "the count of", "number of", "that of", "the amount of")
+    second = nouns.item(cursor)
+    return CompareCounts(parts=(first.concept, nouns.bound(second.concept, first.concept)), ask="gap") if second else None
+
+
+def _outnumber(cursor: Cursor) -> CompareCounts | None:
+    """ "do the dogs outnumber the cats", "are the cats outnumbered by the dogs"."""
+    verb = cursor.take("do", "does", "are", "is", "did")
+    first = nouns.noun_list(cursor) if verb else None
+    if first is None:
+        return None
+    if cursor.take("outnumber", "exceed the number of", "exceed"):
+        ask = "more"
+    elif cursor.take("outnumbered by", "less numerous than", "fewer than", "fewer in number than", "rarer than", "less common than"):
+        ask = "fewer"
+    elif cursor.take("more numerous than", "more common than", "more in number than", "in the majority over", "more frequent than"):
+        ask = "more"
+    else:
+        return None
+    second = nouns.noun_list(cursor)
+    return CompareCounts(parts=(first.concept, second.concept), ask=ask) if second else None  # type: ignore[arg-type]
+
+
+def _compare(cursor: Cursor) -> CompareCounts | None:
+    """ "compare the number of dogs and cats"."""
+    if not cursor.take("compare", "do a comparison of", "make a comparison of"):
+        return None
+    cursor.take("the numbers of", "the number of", "the counts of", "the count of", "how many", "the amounts of", "numbers of")
+    found = _pair(cursor, "which more")
+    if found is not None:
+        return found
+    return None
+
+
+def _image(cursor: Cursor) -> None:
+    token = cursor.peek()
+    if token is not None and token.kind == "image":
+        cursor.at += 1
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------------
+
+_ORDERS: dict[str, tuple[str, bool]] = {
+    **{word: (measure, not more) for word, (measure, more) in lex.COMPARATIVES.items()},
+    "higher": ("top", False), "lower": ("bottom", False), "biggest": ("area", False), "largest": ("area", False),
+    "smallest": ("area", True), "tallest": ("height", False), "shortest": ("height", True), "widest": ("width", False),
+    "narrowest": ("width", True), "longest": ("length", False), "highest": ("top", False), "lowest": ("bottom", False),
+    "leftmost": ("left", False), "rightmost": ("right", False),
+}  # fmt: skip
+
+
+def compare_sizes(cursor: Cursor) -> CompareSizes | None:
+    """ "which is bigger, the sofa or the table", "is the sofa or the table bigger"."""
+    start = cursor.at
+    for rule in (_which_bigger, _or_bigger):
+        cursor.at = start
+        found = rule(cursor)
+        if found is not None and finished(cursor):
+            return found
+    return None
+
+
+def _which_bigger(cursor: Cursor) -> CompareSizes | None:
+    if cursor.take("which", "what", "who") is None:
+        return None
+    cursor.take("one of them", "one", "of them", "of these", "of the two", "thing", "object")
+    kind = None if cursor.word() in lex.COPULAS | {"takes", "covers", "appears", "looks", "has", "occupies"} else nouns.item(cursor)
+    order = _order(cursor)
+    if order is None:
+        return None
+    cursor.take(",")
+    cursor.take(":")
+    found = nouns.noun_list(cursor)
+    if found is None:
+        return None
+    parts = alternatives(found)
+    if kind is not None:
+        parts = tuple(nouns.bound(part, kind.concept) for part in parts)
+    return CompareSizes(parts=parts, by=order[0], reverse=order[1]) if len(parts) > 1 else None  # type: ignore[arg-type]
+
+
+def _order(cursor: Cursor) -> tuple[str, bool] | None:
+    """ "is bigger", "takes up more space", "is further left"."""
+    if cursor.take("takes up", "covers", "occupies", "take up", "cover", "occupy", "fills", "has"):
+        cursor.take("a")
+        more = cursor.take("more", "less", "the most", "the least", "larger", "bigger", "smaller", "the larger", "the bigger",
+                           "the smaller", "the largest", "the biggest", "the smallest")  # fmt: skip
+        if more and cursor.take("space", "area", "room", "of it", "surface", "pixels"):
+            return "area", more.split()[-1] in ("less", "least", "smaller", "smallest")
+        image = cursor.peek()
+        if more and image is not None and image.kind == "image":
+            cursor.at += 1
+            return "area", more.split()[-1] in ("less", "least")
+        return None
+    if cursor.take("is", "are", "looks", "appears", "was") is None:
+        return None
+    cursor.take("the", "actually")
+    if cursor.take("further to the left", "more to the left", "further left", "farther left", "farther to the left"):
+        return "left", False
+    if cursor.take("further to the right", "more to the right", "further right", "farther right", "farther to the right"):
+        return "right", False
+    word = cursor.word()
+    if word not in _ORDERS:
+        return None
+    cursor.at += 1
+    cursor.take("one", "up", "in size", "in the picture", "of the two", "down")
+    return _ORDERS[word]
+
+
+def _or_bigger(cursor: Cursor) -> CompareSizes | None:
+    """ "is the sofa or the table bigger"."""
+    if cursor.take("is", "are") is None:
+        return None
+    found = nouns.noun_list(cursor)
+    if found is None or not isinstance(found.concept, AnyOf) or found.concept.joint != "or":
+        return None
+    cursor.take("the")
+    word = cursor.word()
+    if word not in _ORDERS:
+        return None
+    cursor.at += 1
+    cursor.take("one")
+    by, reverse = _ORDERS[word]
+    return CompareSizes(parts=alternatives(found), by=by, reverse=reverse)  # type: ignore[arg-type]

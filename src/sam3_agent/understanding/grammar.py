@@ -1,0 +1,343 @@
+"""The parser: a query in ordinary words -> drafts of plans, or the reason why not. No model, no network.
+
+A query is cut into clauses (`normalise.py`); each clause loses its courtesies, its mentions of pictures become a
+scope, and then the rules of the question modules are tried in order. A rule has to account for every word; when
+none does, the clause is cut at "and count ..." or read from its first command word on, and else not understood:
+the agent asks back, or says that this is not a question about a picture. Try it: `sam3-agent ask --explain "..."`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from sam3_agent.understanding import lexicon as lex
+from sam3_agent.understanding import modifiers, nouns
+from sam3_agent.understanding.across import compare_images
+from sam3_agent.understanding.amounts import measure
+from sam3_agent.understanding.claims import description
+from sam3_agent.understanding.comparisons import compare_counts, compare_sizes
+from sam3_agent.understanding.concepts import mentions
+from sam3_agent.understanding.courtesy import Bared, bared
+from sam3_agent.understanding.normalise import clauses
+from sam3_agent.understanding.pictures import fold_pictures, split_scope
+from sam3_agent.understanding.plan import Action, Count, Exists, Mention, Plan, Revise, Scope, Segment
+from sam3_agent.understanding.questions import exists, finished, how_many, how_many_of_them, subject, where, which
+from sam3_agent.understanding.refusal import other_work, unseen
+from sam3_agent.understanding.revisions import revise
+from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
+
+Trouble = Literal["", "unsupported", "nothing named", "open question", "unclear"]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A plan whose references are still open; `bare` when only a thing was named, without a verb."""
+
+    plan: Plan
+    bare: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a query asks for. `delivers`: it hands over a picture ("here it is")."""
+
+    drafts: tuple[Draft, ...] = ()
+    trouble: Trouble = ""
+    delivers: bool = False
+
+    @property
+    def plan(self) -> Plan | None:
+        """The last plan of the query, references unresolved."""
+        return self.drafts[-1].plan if self.drafts else None
+
+
+_DELIVERY = PhraseTable.of(
+    "here it is|here you go|here is|here are|there you go|there it is|here they are|attached|see attached|i forgot|forgot|"
+    "i have attached|i attached|i am attaching|it is attached|this is|that is|these are|now attached|here|with|"
+    "i uploaded|i have uploaded|uploaded|i have added|i added|i have now added|i have now attached|"
+    "i have sent|i am sending|sending it|sending|i did not attach|my bad|let me attach|adding it|adding|"
+    "i meant to attach|i will attach|i wanted to attach|i meant this|take this|use this|try this|have a look|have it|"
+    "please find|find attached|you will find|done|look at this|i thought i attached|now you have|now it is attached|now it should|"
+    "it should be|should be here|it was missing|i missed|missed",
+    True,
+)
+_IDLE = PhraseTable.of(
+    "nothing else|nothing more|no more|that is all|that is it|thanks|thank you|cheers|please|hello|bye|nothing besides|"
+    "i mean it|great|good|nice|cool|perfect|i see|no others|no other|much appreciated|appreciated|ok|no thanks|"
+    "have a nice day|have a good day|you are great|well done|good job|good work|that would be great|that would be lovely|"
+    "i appreciate it|sorry|just those|just that|only those|only that|is that possible|is that ok|can you do that|"
+    "would that be possible|got it|i hope that is clear|hope that makes sense|it is urgent|hurry|quickly|no rush|"
+    "and nothing else|all good|a quick question|quick question|question|help|can you help|can you help me|"
+    "could you help me|could you help|i need help|i need your help|i have a question|how are you|i need your help with this|"
+    "let us go|look|look at|have a look|take a look|no idea|no worries",
+    True,
+)
+_OPEN = PhraseTable.of(
+    "what do you see|what can you see|what is in|what is this|what is that|what is it|describe|what is shown|"
+    "what is there|what is on|what is here|caption|what are these|what are those|what is visible|what can be seen|"
+    "what objects|which objects|what things|what are they|tell me what you see|what is next to|"
+    "what is under|what is behind|what is between|what is left of|what is right of|what is to the left|what is to the right|"
+    "what have we got|what have you got|what do we have|what is going on|what else|what is above|what is below|"
+    "what is inside|what is in front of|analyse|analyze|look at|list everything|segment everything|find everything|"
+    "show everything|what does",
+    True,
+)
+_SAME = PhraseTable.of(
+    "the same|do the same|same|same thing|repeat|repeat that|and|now|then|what about|how about|do that|do it|again|also|same question|"
+    "and what about|do it again|do that again|now do the same|the same thing|and now|now the same|do this|do likewise|"
+    "likewise|ditto|do the same thing|and the same|try|try it|try that|please do the same|same again|once more|"
+    "and how about|what is it|how does it look|repeat this|repeat it|repeat the same|now try|the same question|"
+    "now do it|now do that|and do the same|but|now repeat that|now repeat it|show|show me|switch to|go to|use|now use|"
+    "what of|how is it|apply the same|apply it|do exactly the same|exactly the same|the same please|same please|"
+    "run it|run that|perform the same|now look|look|instead|can you do the same|try the same|show me the same|show the same",
+    True,
+)
+_STARTERS = lex.words(
+    "how segment find show highlight mark outline select detect locate count which where track follow is are does do "
+    "mask circle identify tell pick extract label spot give verify check compare what measure isolate"
+)
+_RULES: tuple[Callable[[Cursor], Any], ...] = (
+    compare_counts, compare_sizes, measure, how_many, how_many_of_them, where, exists, which, revise,
+)  # fmt: skip
+
+
+def read(text: str, images: int = 1) -> Reading:
+    """Parse a query.
+
+    Args:
+        text: what the person wrote.
+        images: how many pictures the conversation has; "which one has more" means pictures where there are several.
+    """
+    sentences = clauses(text)
+    found = description(sentences)
+    if found is not None:
+        return Reading((Draft(Plan(action=found[0], scope=found[1])),))
+    drafts: list[Draft] = []
+    troubles: list[Trouble] = []
+    delivers = False
+    for sentence in sentences:
+        one = _clause(_opened(sentence), images)
+        drafts += one.drafts
+        delivers = delivers or one.delivers
+        if one.trouble:
+            troubles.append(one.trouble)
+    if drafts:
+        serious = "unsupported" in troubles and not any(not draft.bare for draft in drafts)
+        return Reading((), "unsupported", delivers) if serious else Reading(tuple(_shared_scope(drafts)), "", delivers)
+    trouble = next((t for t in ("unsupported", "open question", "nothing named") if t in troubles), None)
+    if trouble is None and not troubles:
+        trouble = "nothing named" if delivers or not sentences else "unsupported"
+    return Reading((), trouble or "unclear", delivers)  # type: ignore[arg-type]
+
+
+def _shared_scope(drafts: list[Draft]) -> list[Draft]:
+    """ "Look at the second picture. Count the dogs.": a clause without scope keeps the one before."""
+    scope, shared = Scope(), []
+    for draft in drafts:
+        scope = draft.plan.scope if draft.plan.scope != Scope() else scope
+        shared.append(replace(draft, plan=draft.plan.model_copy(update={"scope": scope})))
+    return shared
+
+
+def _opened(tokens: Sequence[Token]) -> list[Token]:
+    """Quotations as plain words: the "soccer ball"."""
+    opened: list[Token] = []
+    for token in tokens:
+        if token.kind == "quote":
+            inner = clauses(token.text)
+            opened += [t for clause in inner for t in clause]
+        else:
+            opened.append(token)
+    return opened
+
+
+def _clause(tokens: Sequence[Token], images: int) -> Reading:
+    """One clause: its drafts, or what is wrong with it."""
+    question = any(token.text == "?" for token in tokens)
+    folded = fold_pictures([t for t in tokens if not (t.kind == "mark" and t.text in ".?!;")])
+    clause = bared(folded)
+    if not clause.tokens or all(token.kind in ("mark", "emoji") for token in clause.tokens):
+        return Reading()
+    if _idle(clause.tokens):
+        return Reading()
+    drafts = _parsed(clause, images) or _cut(clause, images)
+    if _delivers(clause.tokens) and not any(not draft.bare for draft in drafts):
+        return Reading(delivers=True)
+    refused = other_work(Cursor(clause.tokens)) or unseen([t.text for t in clause.tokens])
+    if refused:
+        return Reading(trouble="unsupported")
+    if _open_question(clause.tokens):
+        return Reading(trouble="open question")
+    drafts = drafts or _embedded(clause, images)
+    if drafts:
+        return Reading(tuple(drafts))
+    return Reading(trouble=_trouble(clause, question))
+
+
+def _idle(tokens: Sequence[Token]) -> bool:
+    cursor = Cursor(tokens)
+    while _IDLE.take(cursor) or cursor.take(","):
+        pass
+    return finished(cursor)
+
+
+def _delivers(tokens: Sequence[Token]) -> bool:
+    """ "here it is", "sorry, I forgot the picture", "this is the picture"."""
+    cursor = Cursor(tokens)
+    cursor.take("sorry", "oops", "and", "but", "now")
+    if _DELIVERY.take(cursor) is None:
+        return False
+    if cursor.word(-1) in ("here", "is", "are", "with"):
+        token = cursor.peek()
+        return cursor.done or (token is not None and token.kind == "image") or cursor.word() in ("another", "one", "now", "the", "you", "it") and (
+            len(tokens) < 5
+        )  # fmt: skip
+    return not any(token.text in ("how", "segment", "find", "count", "which") for token in tokens)
+
+
+def _parsed(clause: Bared, images: int) -> list[Draft]:
+    """The clause as one plan, if a rule accounts for all of it."""
+    across = compare_images(clause.tokens, images)
+    if across is not None:
+        return [Draft(Plan(action=across[0], scope=across[1]))]
+    tokens, scope = split_scope(clause.tokens)
+    elsewhere = _same_elsewhere(tokens, scope)
+    if elsewhere is not None:
+        return [Draft(Plan(action=elsewhere, scope=scope))]
+    for rule in _RULES:
+        if clause.told and rule is revise:
+            continue
+        action = rule(Cursor(tokens))
+        if action is not None:
+            return [Draft(Plan(action=_toned(action, clause), scope=scope))]
+    action = _command(Cursor(tokens))
+    if action is not None:
+        return [Draft(Plan(action=_toned(action, clause), scope=scope))]
+    if clause.told and Cursor(tokens).word() not in ("the", "a"):
+        return []
+    return [] if clause.told else _bare(tokens, clause, scope)
+
+
+def _same_elsewhere(tokens: Sequence[Token], scope: Scope) -> Revise | None:
+    """ "the same for the second picture", "and the other image?": nothing but a scope."""
+    if scope == Scope():
+        return None
+    cursor = Cursor(tokens)
+    _SAME.take(cursor)
+    return Revise(how="same") if finished(cursor) else None
+
+
+def _toned(action: Action, clause: Bared) -> Action:
+    """What "too", "only" and "instead" make of a plain request."""
+    if not isinstance(action, Segment) or action.verb == "where":
+        return action
+    if clause.also:
+        return Revise(how="add", target=action.target)
+    if clause.only and mentions(action.target):
+        return Revise(how="only", target=action.target)
+    return Revise(how="instead", target=action.target) if clause.instead else action
+
+
+def _command(cursor: Cursor) -> Segment | Count | Exists | None:
+    """ "segment the dogs", "follow all the ducks", "which of them ..."."""
+    start = cursor.at
+    cursor.take("and", "now", "then", "also")
+    for table in (lex.FOLLOW, lex.SHOW):
+        here = cursor.at
+        found = table.match(cursor)
+        length = found[0] if found else 0
+        while length:
+            cursor.at = here + length
+            verb = "track" if table is lex.FOLLOW else "segment"
+            cursor.take("out", "for me", "me")
+            cursor.take("only", "just", "where", "exactly")
+            thing = subject(cursor)
+            if thing is not None and finished(cursor):
+                return Segment(verb=verb, target=thing.concept)  # type: ignore[arg-type]
+            length -= 1
+            if length and table.match(Cursor(cursor.tokens[: here + length], here)) is None:
+                break
+        cursor.at = here
+    cursor.at = start
+    return None
+
+
+def _bare(tokens: Sequence[Token], clause: Bared, scope: Scope) -> list[Draft]:
+    """Only a thing ("the largest dog"), or only a property ("on the left")."""
+    cursor = Cursor(tokens)
+    cursor.take("and", "but", "then", "now")
+    thing = subject(cursor)
+    if thing is not None and finished(cursor):
+        action: Action = _toned(Segment(target=thing.concept), clause)
+        return [Draft(Plan(action=action, scope=scope), bare=True)]
+    cursor = Cursor(tokens)
+    change = modifiers.predicate(cursor)
+    if change is not None and finished(cursor):
+        target = change(Mention(word="ones"))
+        if mentions(target):
+            return [Draft(Plan(action=Revise(how="only", target=target), scope=scope), bare=True)]
+    return []
+
+
+def _cut(clause: Bared, images: int) -> list[Draft]:
+    """Two requests in one clause: "find the red cars and count them"."""
+    tokens = clause.tokens
+    for at in range(1, len(tokens) - 1):
+        if tokens[at].text not in ("and", ",", "then", "but", "or", "plus"):
+            continue
+        start = at
+        while start < len(tokens) and tokens[start].text in ("and", ",", "then", "also", "please", "but", "or", "plus"):
+            start += 1
+        if start >= len(tokens) or not _request_starts(Cursor(tokens, start)):
+            continue
+        first = _parsed(bared(tokens[:at]), images)
+        rest = bared(tokens[start:])
+        second = (_parsed(rest, images) or _cut(rest, images)) if first else []
+        if first and second:
+            return [*first, *second]
+    return []
+
+
+def _request_starts(cursor: Cursor) -> bool:
+    tables = (lex.SHOW, lex.COUNT, lex.WHERE, lex.FOLLOW, lex.HOW_MANY)
+    return any(table.match(cursor) for table in tables) or cursor.word() in _STARTERS | {"leave", "exclude", "remove", "skip", "ignore"}
+
+
+def _embedded(clause: Bared, images: int) -> list[Draft]:
+    """A request inside other talk: "I'm writing a report and need to know how many dogs there are"."""
+    for at in range(1, len(clause.tokens)):
+        token = clause.tokens[at]
+        if token.kind != "word" or token.text not in _STARTERS or clause.tokens[at - 1].text in lex.ARTICLES:
+            continue
+        inner = bared(clause.tokens[at:])
+        drafts = [draft for draft in _parsed(inner, images) if not draft.bare]
+        if drafts:
+            return drafts
+    return []
+
+
+def _open_question(tokens: Sequence[Token]) -> bool:
+    """ "what do you see", "segment everything": about the picture, but naming nothing."""
+    cursor = Cursor(tokens)
+    if _OPEN.take(cursor) is None:
+        return False
+    if cursor.word(-1) in ("in", "does", "is", "there", "on", "at", "caption", "describe", "analyse", "analyze"):
+        token = cursor.peek()
+        return cursor.done or (token is not None and token.kind == "image") or cursor.word(-1) == "on" or finished(cursor)
+    return True
+
+
+def _trouble(clause: Bared, question: bool) -> Trouble:
+    """Why nothing was understood: nothing named, or no question about a picture at all."""
+    cursor = Cursor(clause.tokens)
+    commands = lex.SHOW.match(cursor) or lex.FOLLOW.match(cursor) or lex.COUNT.match(cursor)
+    pictured = any(token.kind == "image" for token in clause.tokens)
+    if commands and len(clause.tokens) <= commands[0] + 2:
+        return "nothing named"
+    if cursor.word() in ("i", "we", "my", "it", "this", "that", "he", "she", "they", "our") and not question:
+        return "unclear" if pictured else "unsupported"
+    if commands or pictured:
+        return "unclear"
+    return "unsupported"

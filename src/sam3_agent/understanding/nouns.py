@@ -1,0 +1,371 @@
+"""Noun phrases and lists of them: tokens -> concept expressions.
+
+    list  := item ((", " | "and" | "or" | "plus") item | exclusion list)*
+    item  := determiner* rank? adjective* noun modifier*
+
+What stands after the noun is in `modifiers.py`. A rule returns None and leaves the cursor where it was when it
+does not apply. Try it: `noun_list(Cursor(tokens_of("the two largest dogs except the black one")))`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from sam3_agent.understanding import lexicon as lex
+from sam3_agent.understanding import modifiers
+from sam3_agent.understanding.concepts import bare_noun, described, is_singular, joined, kind_of, mentions, replaced
+from sam3_agent.understanding.determiners import Determiner, PendingRank, determiner, leading_rank, number_at
+from sam3_agent.understanding.plan import AnyOf, Attribute, Concept, Filtered, Mention, Phrase, Region, Without
+from sam3_agent.understanding.spelling import is_plural, nearest, singular
+from sam3_agent.understanding.tokens import Cursor
+
+
+@dataclass
+class Item:
+    """A noun phrase and what its determiner said; `kind` is the expression before relative clauses."""
+
+    concept: Concept
+    determiner: Determiner = field(default_factory=Determiner)
+    parts: tuple[Item, ...] = ()
+
+
+_POINTERS = {
+    "it": "it", "them": "them", "they": "them", "these": "them", "those": "them", "him": "it", "her": "it",
+    "this": "it", "that": "it", "ones": "ones", "one": "one", "others": "others", "rest": "others",
+    "everything": "everything", "all": "them", "both": "them", "remaining": "others",
+}  # fmt: skip
+
+
+def noun_list(cursor: Cursor, *, statement: bool = False, modified: bool = True) -> Item | None:
+    """Everything that is listed, with exclusions.
+
+    `statement`: "no" counts to zero instead of excluding. Without `modified` a noun ends at its last word, so that
+    what follows can be read as said of it ("are the dogs | sitting").
+    """
+    cursor.take("both", "either") if cursor.word(1) not in ("of", "") else None
+    first = item(cursor, modified=modified)
+    if first is None:
+        return None
+    items, joint = [first], "and"
+    whole = first.concept
+    while not cursor.done:
+        start = cursor.at
+        excluded = _exclusion(cursor, statement)
+        if excluded is not None:
+            whole = _without(whole, excluded)
+            items = [replace(items[0], concept=whole)] if len(items) == 1 else [Item(whole)]
+            continue
+        word = _joiner(cursor)
+        following = item(cursor, modified=modified) if word else None
+        if following is None:
+            cursor.at = start
+            break
+        joint = "or" if word == "or" else joint
+        following = replace(following, concept=bound(following.concept, whole))
+        items.append(following)
+        whole = _joined(items, whole, joint)
+    return Item(whole, items[0].determiner, tuple(items)) if len(items) > 1 else replace(items[0], concept=whole)
+
+
+def item(cursor: Cursor, *, modified: bool = True) -> Item | None:
+    """One noun phrase with all that belongs to it (see `noun_list` for `modified`)."""
+    start = cursor.at
+    found = determiner(cursor)
+    rank = leading_rank(cursor, found)
+    base = _pointer(cursor, found, rank) if rank.by is None else None
+    base = base or _described_noun(cursor, found, rank)
+    if base is None:
+        cursor.at = start
+        return None
+    if found.other:
+        base = Without(base=base, minus=Mention(word="them")) if not isinstance(base, Mention) else base
+    concept = modifiers.after_noun(cursor, base, rank, definite=found.definite) if modified else base
+    if rank.complete and rank.count is None:
+        rank.count = found.count
+        found.low = found.high = None
+    return Item(rank.applied_to(concept), found)
+
+
+def _joiner(cursor: Cursor) -> str | None:
+    if lex.JOIN_OUTSIDE.take(cursor):
+        return "and"
+    comma = cursor.take(",")
+    word = cursor.take("and also", "and then", "and", "or", "as well", "nor", "plus")
+    if comma and not word and cursor.word() in ("then", "who", "which"):
+        return None
+    return "or" if word in ("or", "nor") else word or comma
+
+
+def _exclusion(cursor: Cursor, statement: bool) -> Concept | None:
+    """ "except the cats and the dogs": what to leave out, up to a word that adds again."""
+    start = cursor.at
+    cursor.take(",")
+    cursor.take("please")
+    if cursor.word() == "not" and cursor.word(1) in lex.WH_WORDS:
+        cursor.at = start
+        return None
+    taken = lex.EXCEPT.take(cursor) or _plain_but(cursor) or (not statement and _no(cursor, start))
+    if not taken and cursor.word() == "without" and _definite_follows(cursor):
+        taken = cursor.take("without")
+    first = item(cursor) if taken else None
+    if first is None:
+        cursor.at = start
+        return None
+    parts = [first.concept]
+    while not cursor.done:
+        here = cursor.at
+        outside = lex.JOIN_OUTSIDE.match(cursor) or lex.JOIN_OUTSIDE.match(cursor, ahead=1)
+        if outside or lex.EXCEPT.match(cursor) or _joiner(cursor) is None or (more := item(cursor)) is None:
+            cursor.at = here
+            break
+        parts.append(more.concept)
+    return joined(parts)
+
+
+def _plain_but(cursor: Cursor) -> bool:
+    """ "all but the cats", "everything but cats"."""
+    if cursor.word() == "but" and cursor.word(1) not in ("also", "only", "just", "i", "it", "they", "all"):
+        cursor.at += 1
+        return True
+    return False
+
+
+def _no(cursor: Cursor, start: int) -> bool:
+    """ ", no bananas" inside a request."""
+    cursor.take("and", "but")
+    if cursor.word() == "no" and start > 0:
+        cursor.at += 1
+        return True
+    cursor.at = start
+    return False
+
+
+def _definite_follows(cursor: Cursor) -> bool:
+    """ "without the small ones" leaves things out; "without hats" describes them."""
+    ahead = [cursor.word(i) for i in range(1, 7)]
+    return ahead[0] in ("the", "those", "these", "any") and ("ones" in ahead or "one" in ahead)
+
+
+def excluded_from(cursor: Cursor, concept: Concept) -> Concept:
+    """`concept` without what an exclusion at the cursor names, if there is one."""
+    while (excluded := _exclusion(cursor, True)) is not None:
+        concept = _without(concept, excluded)
+    return concept
+
+
+def _without(whole: Concept, excluded: Concept) -> Concept:
+    return Without(base=whole, minus=bound(excluded, whole))
+
+
+def bound(concept: Concept, antecedent: Concept) -> Concept:
+    """ "cars but not the red ones": "ones" is the noun just named."""
+    if not any(mention.word in ("one", "ones") for mention in mentions(concept)):
+        return concept
+    kind = kind_of(antecedent)
+    if not mentions(kind) and _recoloured(concept):
+        kind = bare_noun(kind)
+    return replaced(concept, lambda mention: kind if mention.word in ("one", "ones") else mention)
+
+
+def _recoloured(concept: Concept) -> bool:
+    """ "the red cars and the blue ones" are cars, not red cars."""
+    return isinstance(concept, Filtered) and isinstance(concept.by, Attribute) and concept.by.text in lex.COLOURS
+
+
+def _joined(items: list[Item], whole: Concept, joint: str) -> Concept:
+    """The list so far; a modifier after the last of several bare nouns belongs to all of them."""
+    last = items[-1]
+    if isinstance(whole, Without) or len(items) == 1:
+        return joined([whole, last.concept], joint)
+    concepts = [entry.concept for entry in items]
+    alike = not last.determiner.said and all(
+        isinstance(entry.concept, Phrase) and not entry.concept.details for entry in items[:-1]
+    )
+    if alike and isinstance(last.concept, Filtered) and isinstance(last.concept.base, Phrase):
+        shared = last.concept
+        return Filtered(base=joined([*concepts[:-1], shared.base], joint), by=shared.by)
+    if alike and isinstance(last.concept, Phrase) and last.concept.details:
+        details = last.concept.details
+        return joined([c.model_copy(update={"details": details}) for c in concepts if isinstance(c, Phrase)], joint)
+    return joined(concepts, joint)
+
+
+# --- the noun itself -------------------------------------------------------------------------------------------------
+
+
+def _pointer(cursor: Cursor, found: Determiner, rank: PendingRank) -> Concept | None:
+    """ "it", "them", "the other one", "all of them", or an adjective and "one(s)"."""
+    word = cursor.word()
+    if found.other and (word in ("one", "ones") or not is_content(cursor)):
+        cursor.take("one", "ones")
+        return Mention(word="other" if word == "one" else "others")
+    if word in ("one", "ones"):
+        cursor.at += 1
+        return Mention(word="one" if word == "one" else "ones")
+    if word in _POINTERS and not (found.said and word in ("it", "all")):
+        if word in ("this", "that", "these", "those", "all", "both") and is_content(cursor, 1):
+            return None
+        cursor.at += 1
+        if word in ("this", "that") and cursor.take("one"):
+            return Mention(word="it")
+        if word in ("these", "those", "all", "both") and cursor.take("ones"):
+            return Mention(word="them")
+        return Mention(word=_POINTERS[word])  # type: ignore[arg-type]
+    if found.pointing:
+        return Mention(word=found.pointing)
+    del rank
+    return None
+
+
+def _described_noun(cursor: Cursor, found: Determiner, rank: PendingRank) -> Concept | None:
+    """Adjectives and noun; "the left cup" becomes a place, "red or blue cars" two phrases."""
+    side = _side(cursor)
+    if side and (number := number_at(cursor)) and side in ("left", "right", "top", "bottom"):
+        rank.by, rank.count, side = side, number, None
+        cursor.at += 1
+    negated = cursor.take("non")
+    groups, joints = _adjective_groups(cursor)
+    words = groups[-1]
+    if words and words[0] in lex.ANYTHING:
+        base: Concept = Mention(word="everything")
+        for word in words[1:]:
+            base = described(base, word)
+    elif cursor.word() in ("one", "ones") and (words or side or rank.complete):
+        base = _adjectives_on(Mention(word="one" if cursor.word() == "one" else "ones"), groups, joints)
+        cursor.at += 1
+    elif words:
+        base = _phrases(groups, joints, found, negated=bool(negated))
+    elif rank.complete or side:
+        base = Mention(word="ones" if (rank.count or 1) > 1 else "one")
+    else:
+        return None
+    if side:
+        base = Filtered(base=base, by=Region(name=side, pick=is_singular(base) or _one(base)))  # type: ignore[arg-type]
+    return base
+
+
+def _one(base: Concept) -> bool:
+    return isinstance(base, Mention) and base.word == "one"
+
+
+def _side(cursor: Cursor) -> str | None:
+    """A place in front of a noun: "the left cup", "the upper shelf"."""
+    found = lex.REGIONS.match(cursor)
+    if found is None or lex.RELATIONS.match(cursor) or cursor.word() in ("edge", "corner", "border", "edges", "corners"):
+        return None
+    length, name = found
+    noun = cursor.word(length)
+    if noun in ("ones", "one") or noun in lex.NUMBERS or (is_content(cursor, length) and noun not in ("hat", "hats", "hand", "click")):
+        cursor.at += length
+        return name
+    return None
+
+
+def is_content(cursor: Cursor, ahead: int = 0) -> bool:
+    token = cursor.peek(ahead)
+    return token is not None and token.kind in ("word", "emoji") and token.text not in lex.STOP
+
+
+def _adjective_groups(cursor: Cursor) -> tuple[list[list[str]], list[str]]:
+    """ "red or dark blue cars" -> [["red"], ["dark", "blue", "cars"]], ["or"]."""
+    groups, joints = [chunk(cursor)], []
+    while groups[-1] and all(word in lex.ADJECTIVES for word in groups[-1]):
+        start = cursor.at
+        comma = cursor.take(",")
+        joint = cursor.take("and", "or") or comma
+        if joint is None or cursor.word() not in lex.ADJECTIVES or not (more := chunk(cursor)):
+            cursor.at = start
+            break
+        joints.append(joint)
+        groups.append(more)
+    return groups, joints
+
+
+def chunk(cursor: Cursor) -> list[str]:
+    """A run of content words that ends with its noun."""
+    words: list[str] = []
+    while (token := cursor.peek()) is not None:
+        if token.kind == "number":
+            if not words or cursor.word(1) == "percent":
+                break
+        elif token.kind == "emoji":
+            if words and words[-1] not in lex.ADJECTIVES:
+                cursor.at += 1
+                continue
+        elif token.kind != "word" or token.text in lex.STOP or token.text == "percent":
+            break
+        elif words and _noun_is_over(cursor, words):
+            break
+        elif not words and (token.text in lex.SUPERLATIVES or lex.EXCEPT.match(cursor)):
+            break
+        words.append(token.text)
+        cursor.at += 1
+    return [nearest(word, "adjectives", 4) for word in words[:-1]] + words[-1:]
+
+
+def _noun_is_over(cursor: Cursor, words: list[str]) -> bool:
+    """Whether the word at the cursor starts something new after the noun in `words`."""
+    word, following = cursor.word(), cursor.word(1)
+    if lex.RELATIONS.match(cursor) or lex.EXCEPT.match(cursor) or word in lex.SUPERLATIVES:
+        return True
+    if word in lex.COMPARATIVES and following in ("than", ""):
+        return True
+    if word in ("left", "right", "top", "bottom", "combined", "total") and not is_content(cursor, 1):
+        return True
+    if word in lex.ALWAYS_VERBS or (word in lex.VERBS_THEN and following in lex.STOP | {"up"}):
+        return True
+    before_noun = all(w in lex.ADJECTIVES or w in lex.PARTICIPLES for w in words)
+    verb_like = word in lex.PARTICIPLES or (word.endswith("ing") and len(word) > 5 and not is_content(cursor, 1))
+    if before_noun and not (words[-1] in lex.ANYTHING):
+        return False
+    if verb_like:
+        return word in lex.TRANSITIVE or not is_content(cursor, 1) or following in lex.PARTICIPLES | {"down", "up"}
+    return word in lex.ADJECTIVES and word in lex.STATES and not is_content(cursor, 1) and words[-1] not in lex.ANYTHING
+
+
+def _phrases(groups: list[list[str]], joints: list[str], found: Determiner, *, negated: bool) -> Concept:
+    """Phrases from adjective groups that share the last group's noun."""
+    phrase = _phrase(groups[-1], found)
+    if negated and phrase.attributes:
+        bare = phrase.model_copy(update={"attributes": phrase.attributes[1:]})
+        return described(bare, phrase.attributes[0], negated=True)
+    if not joints:
+        return phrase
+    own = groups[-1][: len(phrase.attributes)]
+    together = "or" not in joints and (not phrase.plural or set(joints) == {","} or {"black", "white"} == _set(groups, own))
+    if together:
+        words = [word for group in groups[:-1] for word in group] + own
+        glued = " and ".join(words) if "and" in joints else None
+        return phrase.model_copy(update={"attributes": (glued,) if glued else tuple(words)})
+    alternatives = [phrase.model_copy(update={"attributes": tuple(group)}) for group in groups[:-1]]
+    return AnyOf(parts=(*alternatives, phrase), joint="or")
+
+
+def _set(groups: list[list[str]], own: list[str]) -> set[str]:
+    return {word for group in groups[:-1] for word in group} | set(own)
+
+
+def _adjectives_on(base: Concept, groups: list[list[str]], joints: list[str]) -> Concept:
+    """ "the red or blue ones"."""
+    if joints:
+        return joined([_adjectives_on(base, [group], []) for group in groups], "or")
+    for word in reversed(groups[-1]):
+        base = described(base, word)
+    return base
+
+
+def _phrase(words: list[str], found: Determiner) -> Phrase:
+    """Adjectives in front come off as attributes; the rest is the noun, in the singular."""
+    split = 0
+    while split < len(words) - 1 and (words[split] in lex.ADJECTIVES or words[split] in lex.PARTICIPLES):
+        split += 1
+    noun = words[split:]
+    details: tuple[str, ...] = ()
+    if noun[-1].isdigit() and len(noun) > 1:
+        cut = -2 if noun[-2] in ("number", "numbers", "no", "nr") else -1
+        details, noun = (f"number {noun[-1]}",), noun[:cut]
+        if not noun:
+            noun, details = ["person"], (f"wearing {details[0]}",)
+    many = found.many if found.many is not None else is_plural(noun[-1])
+    last = lex.ANYONE.get(noun[-1]) or singular(noun[-1])
+    return Phrase(noun=" ".join([*noun[:-1], last]), attributes=tuple(words[:split]), details=details, plural=many)

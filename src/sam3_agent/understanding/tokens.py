@@ -1,0 +1,106 @@
+"""Tokens and the cursor that the grammar moves over them.
+
+A `PhraseTable` maps phrases of one or more words to values; it is how every word list of `lexicon.py` meets the
+token stream, longest phrase first. Called by every grammar module; nothing here knows English.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from sam3_agent.understanding.plan import Scope
+
+T = TypeVar("T")
+Kind = Literal["word", "number", "mark", "quote", "emoji", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One word, number, mark, quotation, emoji, or mention of a picture ("image", with its scope)."""
+
+    text: str
+    kind: Kind = "word"
+    value: float = 0.0
+    scope: Scope | None = None
+    preposition: str = ""
+
+
+class Cursor:
+    """A position in a list of tokens. Rules save `at`, try, and put it back when they fail."""
+
+    __slots__ = ("at", "tokens")
+
+    def __init__(self, tokens: Sequence[Token], at: int = 0) -> None:
+        self.tokens = tokens
+        self.at = at
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left."""
+        return self.at >= len(self.tokens)
+
+    def peek(self, ahead: int = 0) -> Token | None:
+        """The token `ahead` of the position (negative: behind it), if there is one."""
+        where = self.at + ahead
+        return self.tokens[where] if 0 <= where < len(self.tokens) else None
+
+    def word(self, ahead: int = 0) -> str:
+        """The text of a token; empty past either end, for quotations and for pictures."""
+        token = self.peek(ahead)
+        return token.text if token and token.kind not in ("quote", "image") else ""
+
+    def take(self, *phrases: str) -> str | None:
+        """Move over the first of the phrases that stands here and return it."""
+        for phrase in phrases:
+            words = phrase.split()
+            if all(self.word(i) == word for i, word in enumerate(words)):
+                self.at += len(words)
+                return phrase
+        return None
+
+    def skip(self, words: Collection[str]) -> None:
+        """Move over any run of these single words."""
+        while not self.done and self.word() in words:
+            self.at += 1
+
+    def rest(self) -> str:
+        """What is left, as text."""
+        return " ".join(token.text for token in self.tokens[self.at :])
+
+
+class PhraseTable(Generic[T]):
+    """Phrases with a value each; the longest that fits wins."""
+
+    def __init__(self, entries: Mapping[str, T] | Iterable[tuple[str, T]]) -> None:
+        pairs = entries.items() if isinstance(entries, Mapping) else entries
+        self._by_first: dict[str, list[tuple[tuple[str, ...], T]]] = {}
+        for phrase, value in pairs:
+            words = tuple(phrase.split())
+            self._by_first.setdefault(words[0], []).append((words, value))
+        for choices in self._by_first.values():
+            choices.sort(key=lambda choice: -len(choice[0]))
+
+    @classmethod
+    def of(cls, text: str, value: T) -> PhraseTable[T]:
+        """Phrases separated by "|", all with one value."""
+        return cls((phrase.strip(), value) for phrase in text.split("|") if phrase.strip())
+
+    def match(self, cursor: Cursor, *, ahead: int = 0) -> tuple[int, T] | None:
+        """Length and value of the longest phrase that stands at the position; the cursor stays."""
+        for words, value in self._by_first.get(cursor.word(ahead), ()):
+            if all(cursor.word(ahead + i) == word for i, word in enumerate(words)):
+                return len(words), value
+        return None
+
+    def take(self, cursor: Cursor) -> T | None:
+        """The value of the longest phrase that stands here, moving over it."""
+        found = self.match(cursor)
+        if found is None:
+            return None
+        cursor.at += found[0]
+        return found[1]
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._by_first

@@ -1,0 +1,135 @@
+"""A plan in words: "count the red cars left of the bus in picture 2". Used by `str(plan)`, replies and the CLI."""
+
+from __future__ import annotations
+
+from sam3_agent.understanding.plan import (
+    AnyOf,
+    Attribute,
+    Claim,
+    CompareCounts,
+    CompareImages,
+    CompareSizes,
+    Concept,
+    Count,
+    Exists,
+    Filtered,
+    MeasureOf,
+    Mention,
+    Phrase,
+    Plan,
+    Rank,
+    Region,
+    Relation,
+    Revise,
+    Segment,
+    Size,
+    Than,
+    Verify,
+    Without,
+)
+from sam3_agent.understanding.spelling import plural
+
+_RANKS = {
+    ("area", False): "largest", ("area", True): "smallest", ("height", False): "tallest", ("height", True): "shortest",
+    ("width", False): "widest", ("width", True): "narrowest", ("length", False): "longest", ("length", True): "shortest",
+    ("near", False): "nearest", ("near", True): "farthest", ("middle", False): "most central", ("score", False): "surest",
+}  # fmt: skip
+
+
+def name(concept: Concept, *, many: bool = True) -> str:
+    """The concept as a person would name it."""
+    if isinstance(concept, Phrase):
+        noun = plural(concept.noun) if many else concept.noun
+        return " ".join((*concept.attributes, noun, *concept.details))
+    if isinstance(concept, Mention):
+        return {"it": "it", "one": "that one", "everything": "everything"}.get(concept.word, "those")
+    if isinstance(concept, AnyOf):
+        names = [name(part, many=many) for part in concept.parts]
+        return f"{', '.join(names[:-1])} {concept.joint} {names[-1]}"
+    if isinstance(concept, Without):
+        return f"{name(concept.base, many=many)} except {name(concept.minus)}"
+    return _filtered(concept, many)
+
+
+def _filtered(concept: Filtered, many: bool) -> str:
+    by, base = concept.by, concept.base
+    if isinstance(by, Rank):
+        return _ranked(base, by)
+    inner = name(base, many=many)
+    no = "not " if getattr(by, "negated", False) else ""
+    if isinstance(by, Attribute):
+        return f"{inner} that are {no}{by.text}"
+    if isinstance(by, Relation):
+        second = f" and the {name(by.second, many=False)}" if by.second is not None else ""
+        landmark = name(by.landmark, many=by.name == "between" and by.second is None)
+        return f"{inner} {no}{by.name} the {landmark}{second}"
+    if isinstance(by, Region):
+        return f"{inner} {no}at the {by.name}" if by.name == "edge" else f"{inner} {no}in the {by.name} part"
+    if isinstance(by, Size):
+        value = f"{by.value:.0%} of the picture" if by.unit == "share" else f"{by.value:g} pixels"
+        return f"{inner} with {by.measure} {no}{by.comparison} {value}"
+    if isinstance(by, Than):
+        return f"{inner} with {by.measure} {no}{by.comparison} that of the {name(by.landmark, many=False)}"
+    return inner
+
+
+def _ranked(base: Concept, by: Rank) -> str:
+    count = by.count or 1
+    which = f"number {by.first} " if by.first > 1 else (f"{count} " if count > 1 else "")
+    inner = name(base, many=count > 1)
+    if by.by in ("left", "right", "top", "bottom"):
+        return f"{which or 'first '}{inner} from the {by.by}"
+    word = _RANKS.get((by.by, by.reverse), by.by)
+    to = f" to the {name(by.landmark, many=False)}" if by.landmark is not None else ""
+    to = f" to the {by.region}" if by.region else to
+    return f"{which}{word} {inner}{to}"
+
+
+def claim_words(claim: Claim) -> str:
+    """A claim as a statement."""
+    if claim.words:
+        return claim.words
+    if claim.versus is not None:
+        return f"{claim.versus_ask} {name(claim.target)} than {name(claim.versus)}"
+    if claim.of is not None:
+        return f"all {name(claim.of)} are {name(claim.target)}"
+    if claim.at_most == 0:
+        return f"no {name(claim.target)}"
+    if claim.at_most == claim.at_least:
+        return f"{claim.at_least} {name(claim.target, many=claim.at_least != 1)}"
+    if claim.at_most is not None:
+        return f"{claim.at_least} to {claim.at_most} {name(claim.target)}"
+    return f"at least {claim.at_least} {name(claim.target, many=claim.at_least != 1)}"
+
+
+def describe_plan(plan: Plan) -> str:
+    """The plan as an imperative sentence without a full stop."""
+    action, where = plan.action, ""
+    if plan.scope.numbers:
+        where = " in picture" + ("s " if len(plan.scope.numbers) > 1 else " ") + " and ".join(str(n + 1) for n in plan.scope.numbers)
+    return _action_words(action) + where
+
+
+def _action_words(action: object) -> str:
+    if isinstance(action, Segment):
+        verb = {"where": "say where there are", "track": "follow the"}.get(action.verb, "find the")
+        return f"{verb} {name(action.target)}"
+    if isinstance(action, Count):
+        return f"count the {name(action.target)}"
+    if isinstance(action, Exists):
+        return "check whether there are " + f" {action.joint} ".join(claim_words(claim) for claim in action.claims)
+    if isinstance(action, Verify):
+        left = f" (not judged: {'; '.join(action.unjudged)})" if action.unjudged else ""
+        return "check each claim: " + "; ".join(claim_words(claim) for claim in action.claims) + left
+    if isinstance(action, MeasureOf):
+        of = f" relative to the {name(action.of)}" if action.of is not None else ""
+        return f"measure the {action.what} of the {name(action.target)}{of}"
+    if isinstance(action, CompareCounts):
+        return f"compare the numbers of {' and '.join(name(part) for part in action.parts)} ({action.ask})"
+    if isinstance(action, CompareSizes):
+        return f"compare the {action.by} of {' and '.join(name(part, many=False) for part in action.parts)}"
+    if isinstance(action, CompareImages):
+        return f"compare the pictures by their {name(action.target)} ({action.ask})"
+    if isinstance(action, Revise):
+        return f"{action.how} {name(action.target) if action.target is not None else ''}".strip()
+    return str(action)
