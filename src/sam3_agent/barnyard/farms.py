@@ -26,8 +26,9 @@ class Farm:
 
     Attributes:
         individuals: cut-outs of the concept.
-        near: same kind, another concept: the hard negatives.
-        others: the same broad word ("animal") or, failing that, anything else.
+        near: same kind, another concept: the hard negatives. Where the concept is the kind ("car"), those of
+            the same broad word ("vehicle").
+        others: the same broad word ("animal"), photographed where possible.
         clutter: objects of other kinds.
     """
 
@@ -51,7 +52,7 @@ def plan_farms(pack: Pack, concept: str, seed: int) -> list[Farm]:
         seed: shuffles who goes where.
 
     Raises:
-        BadInput: the pack has fewer than three individuals of the concept, or nothing of its kind besides.
+        BadInput: the pack has fewer than three individuals of the concept.
     """
     mine = list(pack.select(phrase=concept))
     if len(mine) < 3:
@@ -66,9 +67,13 @@ def plan_farms(pack: Pack, concept: str, seed: int) -> list[Farm]:
     kinds = {c.kind for c in mine}
     broadest = {c.synonyms[-1] for c in mine}
     rest = [c for c in pack.cutouts if concept not in c.synonyms]
-    near = [c for c in rest if c.kind in kinds]
-    others = [c for c in rest if c.kind not in kinds and c.synonyms[-1] in broadest]
-    clutter = [c for c in rest if c.is_photo and c.kind not in kinds and c.synonyms[-1] not in broadest]
+    akin = [c for c in rest if c.kind in kinds or c.synonyms[-1] in broadest]
+    near = [c for c in akin if c.kind in kinds]
+    if len(near) < len(farms):
+        near = akin
+    close, related = set(near), set(akin)
+    others = [c for c in akin if c not in close]
+    clutter = [c for c in rest if c.is_photo and c not in related]
     _deal(rng, near, [farm.near for farm in farms])
     _deal(rng, [c for c in others if c.is_photo] or others, [farm.others for farm in farms])
     _deal(rng, clutter, [farm.clutter for farm in farms])

@@ -229,7 +229,9 @@ def _fresh(target: Path, *, is_ours: Path) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
         yield part
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(part, target)
     except OSError as error:
         raise BadInput(f"{part}: cannot be written ({error.strerror or error}). Free or unlock it.") from error
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
