@@ -73,7 +73,13 @@ class EfficientNetLiteBackbone(PreTrainedModel):
     @staticmethod
     def stacked_channels(config: EfficientNetLiteConfig) -> int:
         """Channels of `stack` at stride 16: space to depth below, upsampled above."""
-        return 16 * STRIDE_CHANNELS[4] + 4 * STRIDE_CHANNELS[8] + STRIDE_CHANNELS[16] + STRIDE_CHANNELS[32] + config.semantic_size
+        return (
+            16 * STRIDE_CHANNELS[4]
+            + 4 * STRIDE_CHANNELS[8]
+            + STRIDE_CHANNELS[16]
+            + STRIDE_CHANNELS[32]
+            + config.semantic_size
+        )
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
@@ -110,7 +116,9 @@ class EfficientNetLiteBackbone(PreTrainedModel):
         probabilities = (logits / self.config.temperature).softmax(-1)
         # a map like the others, scaled to their size: embeddings are unit vectors of many small parts
         semantic = (probabilities @ self.class_embeddings).permute(0, 3, 1, 2) * 8.0
-        coarse = F.interpolate(torch.cat([maps[32], semantic], 1), scale_factor=2.0, mode="bilinear", align_corners=False)
+        coarse = F.interpolate(
+            torch.cat([maps[32], semantic], 1), scale_factor=2.0, mode="bilinear", align_corners=False
+        )
         stacked = torch.cat([F.pixel_unshuffle(maps[4], 4), F.pixel_unshuffle(maps[8], 2), maps[16], coarse], 1)
         return stacked.permute(0, 2, 3, 1)
 

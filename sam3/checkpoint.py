@@ -62,10 +62,14 @@ def checkpoint_folder(name: str | Path) -> Path:
     if path.is_file() and path.name == "model.safetensors":
         return path.parent
     if path.is_file():
-        raise BadCheckpoint(f"{path}: not a checkpoint folder. Convert it first: sam3-agent download {path} --to models/mine")
+        raise BadCheckpoint(
+            f"{path}: not a checkpoint folder. Convert it first: sam3-agent download {path} --to models/mine"
+        )
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise BadCheckpoint(f"{path}: no config.json in it. A checkpoint folder holds config.json, model.safetensors, tokenizer.json.")
+            raise BadCheckpoint(
+                f"{path}: no config.json in it. A checkpoint folder holds config.json, model.safetensors, tokenizer.json."
+            )
         return path
     local = Path("models") / path.name
     if str(name) == PUBLISHED and (local / "config.json").is_file():
@@ -98,7 +102,11 @@ def load_checkpoint(name: str | Path, *, dtype: torch.dtype | None = None, devic
     transformers_logging.set_verbosity_error()
     try:
         model, info = Sam3Detector.from_pretrained(
-            folder, dtype=dtype or torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder,
+            dtype=dtype or torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except BadCheckpoint:
         raise
@@ -116,11 +124,18 @@ def load_checkpoint(name: str | Path, *, dtype: torch.dtype | None = None, devic
             "Is it another model's checkpoint?"
         )
     model = model.eval().to(device)
-    return Checkpoint(str(name), folder, model, Tokenizer.load(folder), int(model.config.image_size), weights_sha256(folder))
+    return Checkpoint(
+        str(name), folder, model, Tokenizer.load(folder), int(model.config.image_size), weights_sha256(folder)
+    )
 
 
 def save_checkpoint(
-    folder: str | Path, model: Sam3Detector, tokenizer_file: Path, *, dtype: torch.dtype | None = None, extra: dict[str, str] | None = None
+    folder: str | Path,
+    model: Sam3Detector,
+    tokenizer_file: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    extra: dict[str, str] | None = None,
 ) -> Path:
     """Write a checkpoint folder; an existing one is replaced only once the new one is whole.
 
@@ -187,7 +202,11 @@ def lite_config(**changes: Any) -> Sam3Config:
     layer = {"hidden_size": width, "num_attention_heads": heads, "dropout": 0.0}
     return sam3_config(
         vision_config={
-            "backbone_config": {"model_type": "sam3_efficientnet_lite", "hidden_size": 320, "image_size": 256},
+            "backbone_config": {
+                "model_type": "sam3_efficientnet_lite",
+                "hidden_size": 320,
+                "image_size": 256,
+            },
             "fpn_hidden_size": width,
             "backbone_feature_sizes": [[64, 64], [32, 32], [16, 16]],
         },
@@ -212,7 +231,13 @@ def lite_config(**changes: Any) -> Sam3Config:
 
 def tiny_config() -> Sam3Config:
     """The smallest model with SAM 3's own parts (windowed and global rotary ViT), for tests: random weights, 64 px."""
-    layer = {"hidden_size": 32, "num_attention_heads": 2, "dropout": 0.0, "intermediate_size": 64, "num_layers": 2}
+    layer = {
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "dropout": 0.0,
+        "intermediate_size": 64,
+        "num_layers": 2,
+    }
     return sam3_config(
         vision_config={
             "backbone_config": {

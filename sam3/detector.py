@@ -19,7 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from transformers import Sam3Model
-from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, create_bidirectional_mask, inverse_sigmoid
+from transformers.models.sam3.modeling_sam3 import (
+    box_cxcywh_to_xyxy,
+    create_bidirectional_mask,
+    inverse_sigmoid,
+)
 
 IGNORED_BOX = -10  # transformers' label for a padding box
 
@@ -38,7 +42,10 @@ class Vision:
 
     def take(self, rows: Tensor) -> Vision:
         """One entry per pair: the images at `rows` (int64, (P,))."""
-        return Vision(tuple(x[rows] for x in self.levels), tuple(x[:1].expand(len(rows), -1, -1, -1) for x in self.positions))
+        return Vision(
+            tuple(x[rows] for x in self.levels),
+            tuple(x[:1].expand(len(rows), -1, -1, -1) for x in self.positions),
+        )
 
 
 @dataclass
@@ -78,7 +85,7 @@ class Grounding:
     Attributes:
         logits: (L, P, Q) per query; boxes: (L, P, Q, 4) xyxy in [0, 1]; presence: (L, P) logits.
         queries: (L, P, Q, d) decoder states, from which masks are made.
-        pixels: (P, d, H, W) pixel embeddings, or None until `masks` or `semantic` asks for them.
+        encoded: (P, N, d) the coarsest level after the DETR encoder.
     """
 
     logits: Tensor
@@ -88,7 +95,6 @@ class Grounding:
     encoded: Tensor
     vision: Vision
     prompt: Words
-    pixels: Tensor | None = None
 
 
 class Sam3Detector(Sam3Model):
@@ -105,7 +111,11 @@ class Sam3Detector(Sam3Model):
         return Words(self.text_projection(states), mask.bool())
 
     def prompt(self, vision: Vision, words: Words, boxes: BoxPrompts | None) -> Words:
-        """Text features followed by the features of exemplar boxes, if any."""
+        """Text features followed by the features of exemplar boxes, if any.
+
+        The geometry encoder leaves one token of its own besides the boxes; a pair whose boxes are all padding does
+        not see it, so that it is answered as if the batch had no boxes at all.
+        """
         if boxes is None:
             return words
         geometry = self.geometry_encoder(
@@ -115,9 +125,8 @@ class Sam3Detector(Sam3Model):
             img_feats=vision.levels,
             img_pos_embeds=vision.positions,
         )
-        return Words(
-            torch.cat([words.features, geometry.last_hidden_state], 1), torch.cat([words.mask, geometry.attention_mask], 1)
-        )
+        seen = geometry.attention_mask & (boxes.labels >= 0).any(1, keepdim=True)
+        return Words(torch.cat([words.features, geometry.last_hidden_state], 1), torch.cat([words.mask, seen], 1))
 
     def ground(self, vision: Vision, words: Words, boxes: BoxPrompts | None = None) -> Grounding:
         """Find the concept of each pair: vision, words and boxes have one entry per pair."""

@@ -41,7 +41,9 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         os.replace(temporary, target)
         temporary = None
     except OSError as error:
-        raise BadInput(f"{target}: cannot be written ({error.strerror or error}). Free or unlock the folder.") from error
+        raise BadInput(
+            f"{target}: cannot be written ({error.strerror or error}). Free or unlock the folder."
+        ) from error
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)

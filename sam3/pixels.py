@@ -28,7 +28,10 @@ def check_image(image: UInt8Array) -> UInt8Array:
     """
     array = np.asarray(image)
     if array.dtype != np.uint8:
-        raise BadInput(f"image of dtype {array.dtype}: expected uint8 RGB. Scale it to 0..255 and convert.", field="image")
+        raise BadInput(
+            f"image of dtype {array.dtype}: expected uint8 RGB. Scale it to 0..255 and convert.",
+            field="image",
+        )
     if array.ndim != 3 or array.shape[2] != 3:
         raise BadInput(f"image of shape {array.shape}: expected (H, W, 3) RGB. Drop alpha, repeat grey.", field="image")
     if 0 in array.shape:
@@ -63,7 +66,10 @@ def normalise_boxes(boxes: NDArray[np.floating], height: int, width: int) -> tup
     clipped = np.clip(array, 0, limit)
     if (clipped[:, 2:] <= clipped[:, :2]).any():
         at = int(np.flatnonzero((clipped[:, 2:] <= clipped[:, :2]).any(1))[0])
-        raise BadInput(f"box {at} {array[at].tolist()}: empty or outside the {width}x{height} image (xyxy pixels).", field="boxes")
+        raise BadInput(
+            f"box {at} {array[at].tolist()}: empty or outside the {width}x{height} image (xyxy pixels).",
+            field="boxes",
+        )
     warnings = tuple(f"box {at} clipped to the image" for at in np.flatnonzero((clipped != array).any(1)))
     x0, y0, x1, y1 = (clipped / limit).T
     return np.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], 1).astype(np.float32), warnings
@@ -106,7 +112,10 @@ def from_model(
     kept, masks = kept[solid], masks[solid]
     pixels = np.clip(boxes[kept], 0, 1) * np.array([width, height, width, height], np.float32)
     if len(logits) == len(kept):
-        warnings = (*warnings, f"all {len(kept)} object slots are used: there may be more objects than the model can list")
+        warnings = (
+            *warnings,
+            f"all {len(kept)} object slots are used: there may be more objects than the model can list",
+        )
     return Detections(pixels.astype(np.float32), scores[kept], masks, presence, warnings=warnings)
 
 
@@ -115,5 +124,7 @@ def enlarge(masks: FloatArray, size: tuple[int, int]) -> NDArray[np.bool_]:
     height, width = size
     out = np.zeros((len(masks), height, width), bool)
     for at, mask in enumerate(masks):
-        out[at] = cv2.resize(np.ascontiguousarray(mask, np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0
+        out[at] = (
+            cv2.resize(np.ascontiguousarray(mask, np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0
+        )
     return out

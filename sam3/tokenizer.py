@@ -55,7 +55,9 @@ class Tokenizer:
 
         path = Path(folder) / "tokenizer.json"
         if not path.is_file():
-            raise BadCheckpoint(f"{path}: missing. A checkpoint folder holds config.json, model.safetensors and tokenizer.json.")
+            raise BadCheckpoint(
+                f"{path}: missing. A checkpoint folder holds config.json, model.safetensors and tokenizer.json."
+            )
         try:
             bpe = Bpe.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
@@ -99,14 +101,22 @@ def build_tokenizer_file(target: str | Path) -> None:
 
     spec = importlib.util.find_spec("open_clip")
     if spec is None or not spec.submodule_search_locations:
-        raise BadCheckpoint("open-clip-torch is not installed; it carries the BPE vocabulary. Install the `pack` extra.")
+        raise BadCheckpoint(
+            "open-clip-torch is not installed; it carries the BPE vocabulary. Install the `pack` extra."
+        )
     source = Path(next(iter(spec.submodule_search_locations))) / "bpe_simple_vocab_16e6.txt.gz"
-    lines = gzip.open(source, "rt", encoding="utf-8").read().split("\n")
+    lines = gzip.decompress(source.read_bytes()).decode("utf-8").split("\n")
     merges = [tuple(line.split()) for line in lines[1 : 49152 - 256 - 2 + 1]]
     # the order of OpenAI's table: printable bytes first, then the rest
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(byte) for byte in printable] + [chr(256 + n) for n in range(256 - len(printable))]
-    tokens = [*letters, *[letter + "</w>" for letter in letters], *["".join(pair) for pair in merges], START, END]
+    tokens = [
+        *letters,
+        *[letter + "</w>" for letter in letters],
+        *["".join(pair) for pair in merges],
+        START,
+        END,
+    ]
     bpe = Bpe(
         BPE(
             vocab={token: number for number, token in enumerate(tokens)},

@@ -1,8 +1,8 @@
 """Runtimes for the same detector: one call shape, so that nobody asks which one they hold.
 
-    engine = load_engine("auto", checkpoint="sam3-lite")
-    [embedding] = engine.encode([image])
-    [detections] = engine.ground([embedding], [Prompt("chicken")])
+engine = load_engine("auto", checkpoint="sam3-lite")
+[embedding] = engine.encode([image])
+[detections] = engine.ground([embedding], [Prompt("chicken")])
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from sam3.types import Engine
 NAMES = ("auto", "torch", "onnx", "jax", "tensorrt", "triton")
 
 
-def load_engine(name: str = "auto", *, checkpoint: str | Path = "sam3-lite", device: str | None = None, threshold: float = 0.5) -> Engine:
+def load_engine(
+    name: str = "auto",
+    *,
+    checkpoint: str | Path = "sam3-lite",
+    device: str | None = None,
+    threshold: float = 0.5,
+) -> Engine:
     """An engine by name.
 
     Args:

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sam3.checkpoint import Checkpoint, load_checkpoint
+from sam3.engines.prompts import pad_boxes, phrase_of
 from sam3.errors import BadInput, Unavailable
-from sam3.pixels import check_image, from_model, normalise_boxes, to_model
+from sam3.pixels import check_image, from_model, to_model
 from sam3.types import Detections, Prompt, UInt8Array
 
 if TYPE_CHECKING:
-    import torch
-
     from sam3.detector import BoxPrompts, Grounding, Vision, Words
-
-VISUAL = "visual"  # the published stand-in phrase when boxes alone say what is meant
 
 
 @dataclass
@@ -82,7 +79,9 @@ class TorchEngine:
     def ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
         """Pairwise: embeddings[i] with prompts[i]."""
         if len(embeddings) != len(prompts):
-            raise BadInput(f"{len(embeddings)} embeddings for {len(prompts)} prompts: they go in pairs.", field="prompts")
+            raise BadInput(
+                f"{len(embeddings)} embeddings for {len(prompts)} prompts: they go in pairs.", field="prompts"
+            )
         out: list[Detections] = []
         for start in range(0, len(prompts), self.batch):
             out += self._ground(embeddings[start : start + self.batch], prompts[start : start + self.batch])
@@ -137,7 +136,8 @@ class TorchEngine:
             tokens = self.checkpoint.tokenizer.encode([phrase])
             with torch.inference_mode():
                 words = self.model.encode_text(
-                    torch.from_numpy(tokens.ids).to(self.device), torch.from_numpy(tokens.mask).to(self.device)
+                    torch.from_numpy(tokens.ids).to(self.device),
+                    torch.from_numpy(tokens.mask).to(self.device),
                 )
             self._words[phrase] = (words, tokens.warnings)
         return self._words[phrase]
@@ -165,44 +165,3 @@ class TorchEngine:
         if not array.shape[1]:
             return None, warnings
         return BoxPrompts(torch.from_numpy(array).to(self.device), torch.from_numpy(labels).to(self.device)), warnings
-
-
-def phrase_of(prompt: Prompt) -> str:
-    """The words of a prompt.
-
-    Raises:
-        BadInput: neither words nor boxes.
-    """
-    if prompt.text and prompt.text.strip():
-        return prompt.text.strip()
-    if prompt.boxes is None or not len(prompt.boxes):
-        raise BadInput("a prompt needs a phrase or at least one box.", field="prompt")
-    return VISUAL
-
-
-def pad_boxes(
-    sizes: Sequence[tuple[int, int]], prompts: Sequence[Prompt]
-) -> tuple[np.ndarray, np.ndarray, list[tuple[str, ...]]]:
-    """Exemplar boxes of a batch, padded to the longest list.
-
-    Returns:
-        float32 (P, K, 4) cxcywh in [0, 1]; int64 (P, K) labels, -10 for padding; warnings per pair.
-    """
-    rows: list[tuple[np.ndarray, np.ndarray]] = []
-    warnings: list[tuple[str, ...]] = []
-    for (height, width), prompt in zip(sizes, prompts, strict=True):
-        boxes = np.zeros((0, 4), np.float32)
-        said: tuple[str, ...] = ()
-        if prompt.boxes is not None and len(prompt.boxes):
-            boxes, said = normalise_boxes(prompt.boxes, height, width)
-        labels = np.ones(len(boxes), np.int64) if prompt.box_labels is None else np.asarray(prompt.box_labels, np.int64)
-        if labels.shape != (len(boxes),):
-            raise BadInput(f"{len(labels)} box labels for {len(boxes)} boxes.", field="box_labels")
-        rows.append((boxes, labels))
-        warnings.append(said)
-    most = max((len(boxes) for boxes, _ in rows), default=0)
-    array = np.full((len(rows), most, 4), 0.5, np.float32)
-    padded = np.full((len(rows), most), -10, np.int64)
-    for at, (boxes, labels) in enumerate(rows):
-        array[at, : len(boxes)], padded[at, : len(boxes)] = boxes, labels
-    return array, padded, warnings

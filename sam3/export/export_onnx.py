@@ -74,14 +74,24 @@ def graphs(loaded: Checkpoint) -> dict[str, Graph]:
         labels[0] = -10  # a pair without boxes, and one with a negative and a padding box
         labels[1, -1], labels[1, 0] = -10, 0
         corner = torch.rand(count, boxes, 4, generator=_generator(seed)) * 0.4 + 0.2
-        named = {"text": _random(seed, count, length, width), "text_mask": mask, "boxes": corner, "box_labels": labels}
+        named = {
+            "text": _random(seed, count, length, width),
+            "text_mask": mask,
+            "boxes": corner,
+            "box_labels": labels,
+        }
         return named | {f"level_{at}": _random(seed + at, count, *shape) for at, shape in enumerate(levels)}
 
     names = [f"level_{at}" for at in range(len(levels))]
     pair = {0: "pairs"}
     return {
         "encoder": Graph(
-            "image_encoder", ImageEncoder(model), pixels(0), names, {"pixels": {0: "images"}}, lambda seed: pixels(seed, 3)
+            "image_encoder",
+            ImageEncoder(model),
+            pixels(0),
+            names,
+            {"pixels": {0: "images"}},
+            lambda seed: pixels(seed, 3),
         ),
         "text": Graph(
             "text_encoder",
@@ -137,7 +147,10 @@ def export(checkpoint: str | Path, output: str | Path, component: str = "all") -
 
 def write_graph(graph: Graph, path: Path) -> None:
     """Trace with torch.export and write one self-contained ONNX file."""
-    axes = {name: {axis: torch.export.Dim(label, min=1) for axis, label in axes.items()} for name, axes in graph.dynamic.items()}
+    axes = {
+        name: {axis: torch.export.Dim(label, min=1) for axis, label in axes.items()}
+        for name, axes in graph.dynamic.items()
+    }
     names = list(graph.inputs)
     shapes = tuple(_shared(axes)[name] for name in names)
     if isinstance(graph.module, Decoder):  # *levels arrive as one variadic argument
@@ -174,7 +187,9 @@ def check_graph(graph: Graph, path: Path) -> float:
         got = session.run(graph.outputs, {name: value.numpy() for name, value in inputs.items()})
         worst = max(worst, *(float(np.abs(a.numpy() - b).max()) for a, b in zip(expected, got, strict=True)))
     if not worst <= TOLERANCE:
-        raise BadCheckpoint(f"{path.name}: differs from PyTorch by {worst:.2g}, allowed {TOLERANCE:g}. It was not kept.")
+        raise BadCheckpoint(
+            f"{path.name}: differs from PyTorch by {worst:.2g}, allowed {TOLERANCE:g}. It was not kept."
+        )
     return worst
 
 
@@ -195,7 +210,9 @@ def _record(loaded: Checkpoint, folder: Path) -> dict[str, Any]:
 def _shared(axes: dict[str, dict[int, Any]]) -> dict[str, dict[int, Any]]:
     """One `Dim` object per label: the exporter wants the same object for the same size."""
     known: dict[str, Any] = {}
-    return {name: {axis: known.setdefault(dim.__name__, dim) for axis, dim in dims.items()} for name, dims in axes.items()}
+    return {
+        name: {axis: known.setdefault(dim.__name__, dim) for axis, dim in dims.items()} for name, dims in axes.items()
+    }
 
 
 def _generator(seed: int) -> torch.Generator:

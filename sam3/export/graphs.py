@@ -5,8 +5,7 @@ text encoder    ids, mask (P, T)                             -> text (P, T, d), 
 decoder         levels, text, text_mask, boxes, box_labels   -> logits, boxes_out, presence, masks
 
 Images, phrases and boxes have dynamic counts; an image of several phrases goes in once per pair (the engine
-repeats its levels). A pair without boxes has one padding box: the geometry encoder's own token is then masked
-out too, so the result equals a call without boxes.
+repeats its levels). A pair without boxes has one padding box, which changes nothing (`Sam3Detector.prompt`).
 """
 
 from __future__ import annotations
@@ -50,24 +49,18 @@ class Decoder(nn.Module):
         self.model = model
         use_indexed_roi_align(model)
 
-    def forward(self, text: Tensor, text_mask: Tensor, boxes: Tensor, box_labels: Tensor, *levels: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, text: Tensor, text_mask: Tensor, boxes: Tensor, box_labels: Tensor, *levels: Tensor
+    ) -> tuple[Tensor, ...]:
         """text (P, T, d), text_mask (P, T), boxes (P, K, 4) cxcywh, box_labels (P, K), levels (P, d, H_i, W_i)."""
         model = self.model
         encode = model.vision_encoder.neck.position_encoding
         vision = Vision(levels, tuple(encode(x.shape, x.device, x.dtype) for x in levels))
-        words = self._prompt(vision, Words(text, text_mask.bool()), BoxPrompts(boxes, box_labels))
-        found = model.ground(vision, words)
+        found = model.ground(vision, Words(text, text_mask.bool()), BoxPrompts(boxes, box_labels))
         pixels = model.pixel_embeddings(found)
         head = model.mask_decoder
         masks = torch.einsum("pqc,pchw->pqhw", head.mask_embedder(found.queries[-1]), head.instance_projection(pixels))
         return found.logits[-1], found.boxes[-1], found.presence[-1], masks
-
-    def _prompt(self, vision: Vision, words: Words, boxes: BoxPrompts) -> Words:
-        prompt = self.model.prompt(vision, words, boxes)
-        # `Sam3Model` adds the geometry token only when there are boxes at all
-        any_box = (boxes.labels >= 0).any(1, keepdim=True)
-        length = words.mask.shape[1]
-        return Words(prompt.features, torch.cat([prompt.mask[:, :length], prompt.mask[:, length:] & any_box], 1))
 
 
 def use_indexed_roi_align(model: Sam3Detector) -> None:
@@ -78,11 +71,15 @@ def use_indexed_roi_align(model: Sam3Detector) -> None:
     """
     geometry = model.geometry_encoder
 
-    def encode_boxes(boxes: Tensor, boxes_mask: Tensor, boxes_labels: Tensor, vision_features: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_boxes(
+        boxes: Tensor, boxes_mask: Tensor, boxes_labels: Tensor, vision_features: Tensor
+    ) -> tuple[Tensor, Tensor]:
         pairs, count = boxes.shape[:2]
         height, width = vision_features.shape[-2:]
         centre, size = boxes[..., :2], boxes[..., 2:]
-        corners = torch.cat([centre - size / 2, centre + size / 2], -1) * boxes.new_tensor([width, height, width, height])
+        corners = torch.cat([centre - size / 2, centre + size / 2], -1) * boxes.new_tensor(
+            [width, height, width, height]
+        )
         index = torch.arange(pairs, device=boxes.device, dtype=boxes.dtype)[:, None, None].expand(-1, count, 1)
         rows = torch.cat([index, corners], -1).flatten(0, 1)
         sampled = torchvision.ops.roi_align(vision_features, rows, geometry.roi_size)

@@ -48,7 +48,7 @@ class CellStream(IterableDataset):
     def __init__(self, maker: SceneMaker, vocabulary: Vocabulary, scenes: int, start: int = 0) -> None:
         self.maker, self.vocabulary, self.scenes, self.start = maker, vocabulary, scenes, start
 
-    def __iter__(self):  # noqa: ANN204 - an endless generator
+    def __iter__(self):
         number = self.start
         while True:
             yield self.batch(number)
@@ -126,7 +126,14 @@ def alignment_loss(logits: Tensor, batch: CellBatch) -> Tensor:
 
 
 def align(
-    model: Sam3Detector, maker: SceneMaker, vocabulary: Vocabulary, tokenizer: Tokenizer, *, steps: int, scenes: int = 16, learning_rate: float = 1e-3
+    model: Sam3Detector,
+    maker: SceneMaker,
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+    *,
+    steps: int,
+    scenes: int = 16,
+    learning_rate: float = 1e-3,
 ) -> float:
     """Run the alignment; returns the smoothed loss at the end.
 
@@ -140,8 +147,19 @@ def align(
         start = model.text_encoder(input_ids=ids[:1, :1], attention_mask=mask[:1, :1]).last_hidden_state[0, 0]
     layer = model.detr_encoder.layers[0]
     backbone = model.vision_encoder.backbone
-    parts = [backbone.adapter, backbone.adapter_norm, model.vision_encoder.neck.fpn_layers[2], model.text_projection]
-    parts += [layer.layer_norm1, layer.self_attn, layer.layer_norm2, layer.cross_attn.q_proj, layer.cross_attn.k_proj]
+    parts = [
+        backbone.adapter,
+        backbone.adapter_norm,
+        model.vision_encoder.neck.fpn_layers[2],
+        model.text_projection,
+    ]
+    parts += [
+        layer.layer_norm1,
+        layer.self_attn,
+        layer.layer_norm2,
+        layer.cross_attn.q_proj,
+        layer.cross_attn.k_proj,
+    ]
     parameters = [parameter for part in parts for parameter in part.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)

@@ -10,10 +10,11 @@ Each step leaves a file in `out`; killed at any moment, the same command goes on
 
 from __future__ import annotations
 
+import itertools
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import nn
 
 from sam3.checkpoint import lite_config, save_checkpoint
 from sam3.detector import Sam3Detector
-from sam3.errors import Unavailable
+from sam3.errors import BadConfig, Unavailable
 from sam3.files import atomic_write
 from sam3.pretrain import text as words
 from sam3.pretrain.align import align
@@ -102,7 +103,9 @@ def pretrain(config: PretrainConfig) -> Path:
     return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16)
 
 
-def text_step(model: Sam3Detector, vocabulary: Vocabulary, tokenizer: Tokenizer, config: PretrainConfig, out: Path) -> None:
+def text_step(
+    model: Sam3Detector, vocabulary: Vocabulary, tokenizer: Tokenizer, config: PretrainConfig, out: Path
+) -> None:
     """Distil the text encoder, give the backbone its ImageNet weights and the names of its classes."""
     load_imagenet_trunk(model)
     cache = out / "teacher.npz"
@@ -116,7 +119,14 @@ def text_step(model: Sam3Detector, vocabulary: Vocabulary, tokenizer: Tokenizer,
     size = model.config.vision_config.backbone_config.semantic_size
     teacher = words.Teacher.fit(embeddings, size)
     projection = nn.Linear(model.config.text_config.hidden_size, size)
-    words.distill(model.text_encoder, projection, tokenizer, phrases, teacher.reduce(embeddings), steps=config.text.steps)
+    words.distill(
+        model.text_encoder,
+        projection,
+        tokenizer,
+        phrases,
+        teacher.reduce(embeddings),
+        steps=config.text.steps,
+    )
     with torch.no_grad():
         model.text_projection.weight.copy_(projection.weight)
         model.text_projection.bias.copy_(projection.bias)
@@ -124,7 +134,7 @@ def text_step(model: Sam3Detector, vocabulary: Vocabulary, tokenizer: Tokenizer,
         lemmas = [lemma for group in names for lemma in group]
         reduced = teacher.reduce(words.teach(lemmas))
         edges = np.cumsum([0, *map(len, names)])
-        mixed = np.stack([reduced[a:b].mean(0) for a, b in zip(edges, edges[1:], strict=False)])
+        mixed = np.stack([reduced[a:b].mean(0) for a, b in itertools.pairwise(edges)])
         model.vision_encoder.backbone.class_embeddings.copy_(torch.from_numpy(mixed))
 
 
@@ -143,7 +153,12 @@ def load_imagenet_trunk(model: Sam3Detector) -> None:
 
 
 def detect(
-    model: Sam3Detector, maker: SceneMaker, vocabulary: Vocabulary, tokenizer: Tokenizer, config: PretrainConfig, out: Path
+    model: Sam3Detector,
+    maker: SceneMaker,
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+    config: PretrainConfig,
+    out: Path,
 ) -> None:
     """Detection training under Lightning; goes on from `out/last.ckpt` if it is there."""
     import lightning as L
@@ -153,7 +168,9 @@ def detect(
 
     last = out / "last.ckpt"
     # the trunk is frozen, its projection learns: `EfficientNetLiteBackbone.forward` keeps gradients out of it
-    module = DetectorModule(model, config.loss, config.optimizer, config.detect.steps, ("vision_encoder.backbone.trunk",))
+    module = DetectorModule(
+        model, config.loss, config.optimizer, config.detect.steps, ("vision_encoder.backbone.trunk",)
+    )
     model.vision_encoder.backbone.class_embeddings.requires_grad_(False)
     start = int(torch.load(last, weights_only=True, map_location="cpu")["global_step"]) if last.is_file() else 0
     loader = DataLoader(
@@ -190,9 +207,19 @@ def install(source: Path, target: Path) -> None:
     shutil.copytree(source, target, dirs_exist_ok=True)
 
 
-def config_from(values: dict[str, Any]) -> PretrainConfig:
-    """A typed config from plain values; unknown keys are refused by OmegaConf."""
-    from omegaconf import OmegaConf
+def load_config(path: Path, overrides: Sequence[str] = ()) -> PretrainConfig:
+    """configs/pretrain.yaml with overrides ("detect.steps=100"), typed.
 
-    merged = OmegaConf.merge(OmegaConf.structured(PretrainConfig), values)
-    return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    Raises:
+        BadConfig: the file is missing, or a key or value is not what `PretrainConfig` expects.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not path.is_file():
+        raise BadConfig(f"{path}: no such config. Try configs/pretrain.yaml.", field="config")
+    try:
+        values = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PretrainConfig), values))  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise BadConfig(f"{path}: {str(error).splitlines()[0]}", field="config") from error

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from sam3.detector import IGNORED_BOX, BoxPrompts
+from sam3.engines.prompts import VISUAL
 from sam3.scenes.compose import ComposeOptions, Scene, compose
 from sam3.scenes.pack import Background, Cutout
 from sam3.scenes.phrases import Phrase, Vocabulary, Wording, negative_phrase, positive_phrase
@@ -30,6 +32,7 @@ class StreamConfig:
     Attributes:
         size: side of the square scene, pixels. scenes, phrases: per batch and per scene.
         photo_share: share of objects drawn from photographs. empty_share: scenes with nothing on them.
+        exemplar_every: of so many batches, one shows its concepts by boxes instead of words.
         same_concept, same_kind: chance that a further object repeats an object's concept, kind.
     """
 
@@ -43,6 +46,7 @@ class StreamConfig:
     same_concept: float = 0.35
     same_kind: float = 0.25
     positive_share: float = 0.5
+    exemplar_every: int = 8
     wording: Wording = field(default_factory=Wording)
     options: ComposeOptions = field(default_factory=ComposeOptions)
 
@@ -87,6 +91,28 @@ class SceneMaker:
         return self.photos if use_photo else self.drawn
 
 
+@dataclass(frozen=True)
+class Exemplar:
+    """One box that shows a concept: (4,) float32 cxcywh in [0, 1], a little off, as people draw."""
+
+    box: np.ndarray
+
+    @classmethod
+    def of(cls, boxes: np.ndarray, rng: np.random.Generator) -> Exemplar:
+        """A shaken copy of one of (n, 4) xyxy boxes."""
+        x0, y0, x1, y1 = boxes[rng.integers(len(boxes))]
+        size = np.array([x1 - x0, y1 - y0])
+        centre = np.array([x0 + x1, y0 + y1]) / 2 + rng.uniform(-0.05, 0.05, 2) * size
+        return cls(np.clip(np.concatenate([centre, size * rng.uniform(0.9, 1.1, 2)]), 0, 1).astype(np.float32))
+
+    @staticmethod
+    def prompts(shown_by: Sequence[Exemplar | None]) -> BoxPrompts:
+        """One box a pair, padding where there is none."""
+        boxes = np.stack([shown.box if shown else np.full(4, 0.5, np.float32) for shown in shown_by])
+        labels = torch.tensor([[1 if shown else IGNORED_BOX] for shown in shown_by])
+        return BoxPrompts(torch.from_numpy(boxes)[:, None], labels)
+
+
 class SceneStream(IterableDataset):
     """Endless `PairBatch`es; `start` batches are passed over when a run is resumed."""
 
@@ -105,20 +131,30 @@ class SceneStream(IterableDataset):
     def batch(self, number: int) -> PairBatch:
         """Batch `number`: the same scenes and phrases each time it is asked for."""
         config = self.maker.config
-        images, rows, texts, boxes, masks = [], [], [], [], []
+        exemplars = number % config.exemplar_every == config.exemplar_every - 1
+        images, rows, asked, boxes, masks = [], [], [], [], []
+        shown_by: list[Exemplar | None] = []
         for row in range(config.scenes):
             scene, shown, rng = self.maker(number * config.scenes + row)
             images.append(scene.image)
             small = shrink_masks(scene)
             for phrase in self.phrases(scene, shown, rng):
                 rows.append(row)
-                texts.append(phrase.text)
                 index = list(phrase.objects)
-                boxes.append(torch.from_numpy(np.array([scene.objects[at].box for at in index], np.float32).reshape(-1, 4) / config.size))
+                found = np.array([scene.objects[at].box for at in index], np.float32).reshape(-1, 4) / config.size
+                boxes.append(torch.from_numpy(found))
                 masks.append(torch.from_numpy(small[index]))
-        tokens = self.tokenizer.encode(texts)
+                shown_by.append(Exemplar.of(found, rng) if exemplars and index else None)
+                asked.append(VISUAL if shown_by[-1] and rng.random() < 0.7 else phrase.text)
+        tokens = self.tokenizer.encode(asked)
         return PairBatch(
-            normalise(np.stack(images)), torch.tensor(rows), torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask), boxes, masks
+            normalise(np.stack(images)),
+            torch.tensor(rows),
+            torch.from_numpy(tokens.ids),
+            torch.from_numpy(tokens.mask),
+            boxes,
+            masks,
+            Exemplar.prompts(shown_by) if exemplars else None,
         )
 
     def phrases(self, scene: Scene, shown: Sequence[str], rng: np.random.Generator) -> list[Phrase]:

@@ -66,8 +66,6 @@ def imagenet_names(subset: str = "imagenet-22k") -> list[list[str]]:
 
 def dress(noun: str, nouns: Sequence[str], rng: random.Random) -> str:
     """One phrase somebody might ask for around `noun`."""
-    import inflect
-
     plural = PLURALS.plural_noun(noun) or noun  # type: ignore[arg-type]
     adjective, other = rng.choice(ADJECTIVES), rng.choice(nouns)
     return rng.choice(

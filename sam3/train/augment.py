@@ -76,6 +76,8 @@ class Augment:
         hsv[..., 1] *= 1 + rng.uniform(-1, 1) * config.saturation
         changed = cv2.cvtColor(np.clip(hsv, 0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB).astype(np.float32)
         mean = changed.mean()
-        changed = (changed - mean) * (1 + rng.uniform(-1, 1) * config.contrast) + mean * (1 + rng.uniform(-1, 1) * config.light)
+        changed = (changed - mean) * (1 + rng.uniform(-1, 1) * config.contrast) + mean * (
+            1 + rng.uniform(-1, 1) * config.light
+        )
         out = np.clip(changed, 0, 255).astype(np.uint8)
         return cv2.GaussianBlur(out, (3, 3), 0) if rng.random() < config.blur else out

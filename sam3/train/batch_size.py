@@ -35,7 +35,9 @@ def search_batch_size(attempt: Callable[[int], int], budget: int, *, most: int =
         if used is None or used > HIGH * budget:
             too_large = min(too_large, size)
             if size == 1:
-                raise MemoryError("one pair does not fit the device: lower the image size or turn on gradient checkpointing")
+                raise MemoryError(
+                    "one pair does not fit the device: lower the image size or turn on gradient checkpointing"
+                )
             size = max((_best(tried) + size) // 2, 1)
             continue
         tried[size] = used

@@ -74,7 +74,11 @@ def decode_masks(pair: Pair) -> np.ndarray:
     masks = []
     for segmentation in pair.segmentations:
         if isinstance(segmentation, dict):
-            rle = segmentation if isinstance(segmentation["counts"], (str, bytes)) else coco_mask.frPyObjects(segmentation, pair.height, pair.width)
+            rle = (
+                segmentation
+                if isinstance(segmentation["counts"], (str, bytes))
+                else coco_mask.frPyObjects(segmentation, pair.height, pair.width)
+            )
         else:
             rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, pair.height, pair.width))
         masks.append(coco_mask.decode(rle))
@@ -84,7 +88,9 @@ def decode_masks(pair: Pair) -> np.ndarray:
 class PairSet(Dataset[dict[str, Any]]):
     """Pairs as tensors at the model's size; item (index, epoch) when augmented."""
 
-    def __init__(self, pairs: Sequence[Pair], side: int, mask_side: int, augment: AugmentConfig | None, seed: int) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], side: int, mask_side: int, augment: AugmentConfig | None, seed: int
+    ) -> None:
         self.pairs, self.side, self.mask_side, self.seed = pairs, side, mask_side, seed
         self.augment = Augment(augment) if augment else None
 
@@ -96,16 +102,22 @@ class PairSet(Dataset[dict[str, Any]]):
         pair = self.pairs[index]
         image, masks = read_image(pair.file), decode_masks(pair)
         if image.shape[:2] != (pair.height, pair.width):
-            raise BadInput(f"{pair.file}: {image.shape[1]}x{image.shape[0]} pixels, but its row says {pair.width}x{pair.height}. Run etl again.")
+            raise BadInput(
+                f"{pair.file}: {image.shape[1]}x{image.shape[0]} pixels, but its row says {pair.width}x{pair.height}. Run etl again."
+            )
         if self.augment:
             image, masks = self.augment(image, masks, np.random.default_rng([self.seed, epoch, pair.id]))
-        small = [cv2.resize(mask.astype(np.float32), (self.mask_side,) * 2, interpolation=cv2.INTER_AREA) for mask in masks]
+        small = [
+            cv2.resize(mask.astype(np.float32), (self.mask_side,) * 2, interpolation=cv2.INTER_AREA) for mask in masks
+        ]
         height, width = image.shape[:2]
         boxes = np.array([tight_box(mask) for mask in masks], np.float32).reshape(-1, 4)
         return {
             "pixels": torch.from_numpy(to_model(image, self.side)),
             "boxes": torch.from_numpy(boxes / np.array([width, height, width, height], np.float32)),
-            "masks": torch.from_numpy(np.stack(small) if small else np.zeros((0, self.mask_side, self.mask_side), np.float32)),
+            "masks": torch.from_numpy(
+                np.stack(small) if small else np.zeros((0, self.mask_side, self.mask_side), np.float32)
+            ),
             "text": pair.text,
             "id": pair.id,
         }
@@ -143,7 +155,13 @@ class OrderedBatches(IterableDataset[PairBatch]):
     """
 
     def __init__(self, pairs: PairSet, tokenizer: Tokenizer, batch_size: int, seed: int, start: int = 0) -> None:
-        self.pairs, self.tokenizer, self.batch_size, self.seed, self.start = pairs, tokenizer, batch_size, seed, start
+        self.pairs, self.tokenizer, self.batch_size, self.seed, self.start = (
+            pairs,
+            tokenizer,
+            batch_size,
+            seed,
+            start,
+        )
 
     @property
     def per_epoch(self) -> int:

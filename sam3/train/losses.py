@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
 from sam3.detector import Grounding, Sam3Detector
-from sam3.train.matcher import Matches, MatchCosts, match
+from sam3.train.matcher import MatchCosts, Matches, match
 from sam3.train.targets import PairBatch
 
 
@@ -50,7 +50,9 @@ class LossConfig:
     matcher: MatchCosts = field(default_factory=MatchCosts)
 
 
-def detection_loss(model: Sam3Detector, found: Grounding, batch: PairBatch, config: LossConfig) -> tuple[Tensor, dict[str, Tensor]]:
+def detection_loss(
+    model: Sam3Detector, found: Grounding, batch: PairBatch, config: LossConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum, and each term on its own.
 
     Returns:
@@ -77,7 +79,11 @@ def detection_loss(model: Sam3Detector, found: Grounding, batch: PairBatch, conf
         predicted = found.boxes[at].float()[matches.pair, matches.query]
         wanted = objects[matches.target]
         add("box", config.box_loss_weight, F.l1_loss(predicted, wanted, reduction="sum") / per_object)
-        add("giou", config.iou_loss_weight, generalized_box_iou_loss(predicted, wanted, reduction="sum") / per_object)
+        add(
+            "giou",
+            config.iou_loss_weight,
+            generalized_box_iou_loss(predicted, wanted, reduction="sum") / per_object,
+        )
     terms["presence_positive"] = _mean_where(presence.detach(), positive)
     terms["presence_negative"] = _mean_where(presence.detach(), ~positive)
     total = total + _mask_terms(model, found, batch, matched, config, terms)
@@ -98,7 +104,12 @@ def class_loss(logits: Tensor, matches: Matches, positive: Tensor, config: LossC
 
 
 def _mask_terms(
-    model: Sam3Detector, found: Grounding, batch: PairBatch, matched: list[Matches], config: LossConfig, terms: dict[str, Tensor]
+    model: Sam3Detector,
+    found: Grounding,
+    batch: PairBatch,
+    matched: list[Matches],
+    config: LossConfig,
+    terms: dict[str, Tensor],
 ) -> Tensor:
     """Mask focal and dice of matched queries on every layer, and the semantic head."""
     zero = found.logits.new_zeros((), dtype=torch.float32)
@@ -123,12 +134,20 @@ def _mask_terms(
         queries = found.queries[at][matches.pair[kept], matches.query[kept]]
         logits = model.mask_logits(pixels, row_of[matches.pair[kept]], queries).float()
         focal, dice = mask_losses(logits, truth[matches.target[kept]])
-        for name, weight, value in (("mask", config.mask_loss_weight, focal), ("dice", config.dice_loss_weight, dice)):
+        for name, weight, value in (
+            ("mask", config.mask_loss_weight, focal),
+            ("dice", config.dice_loss_weight, dice),
+        ):
             total = total + weight * value
             terms[name] = terms.get(name, zero) + value.detach() / layers
     if config.semantic_loss_weight > 0:
         whole = torch.stack(
-            [resize_masks(batch.masks[at], size).amax(0) if len(batch.masks[at]) else torch.zeros(size, device=pairs.device) for at in pairs.tolist()]
+            [
+                resize_masks(batch.masks[at], size).amax(0)
+                if len(batch.masks[at])
+                else torch.zeros(size, device=pairs.device)
+                for at in pairs.tolist()
+            ]
         )
         focal, dice = mask_losses(model.semantic_logits(pixels).float(), whole)
         total = total + config.semantic_loss_weight * (config.mask_loss_weight * focal + config.dice_loss_weight * dice)

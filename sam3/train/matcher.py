@@ -51,7 +51,10 @@ def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCost
     everything = torch.cat(targets).float()
     probability = logits[rows].float().sigmoid()
     # the focal cost of DETR variants: what is gained by calling this query the object
-    focal = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log() - 0.75 * probability**2 * -(1 - probability + 1e-8).log()
+    focal = (
+        0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
+        - 0.75 * probability**2 * -(1 - probability + 1e-8).log()
+    )
     flat = boxes[rows].float().flatten(0, 1)
     cost = (
         costs.focal * focal.flatten()[:, None]

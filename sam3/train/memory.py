@@ -30,7 +30,10 @@ def largest_batch(base: Checkpoint, loss: LossConfig, pairs: PairSet, gpus: int)
         BadConfig: there is no GPU to fill.
     """
     if not gpus:
-        raise BadConfig("train.batch_size=auto fills a GPU, and there is none here: give a number.", field="train.batch_size")
+        raise BadConfig(
+            "train.batch_size=auto fills a GPU, and there is none here: give a number.",
+            field="train.batch_size",
+        )
     device = torch.device("cuda")
     model = base.model.to(device).train()
     items = [pairs[at % len(pairs)] for at in range(min(len(pairs), 64))]

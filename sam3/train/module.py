@@ -62,7 +62,9 @@ class DetectorModule(L.LightningModule):
         for name in frozen:
             model.get_submodule(name).requires_grad_(False)
         # the coarsest level of the neck is made but never used (as in transformers): no gradient can reach it
-        self.unused = tuple(name for name, _ in model.named_parameters() if name.startswith("vision_encoder.neck.fpn_layers.3"))
+        self.unused = tuple(
+            name for name, _ in model.named_parameters() if name.startswith("vision_encoder.neck.fpn_layers.3")
+        )
 
     def train(self, mode: bool = True) -> DetectorModule:
         """Frozen parts stay in eval mode."""
@@ -122,7 +124,11 @@ class DetectorModule(L.LightningModule):
                 ]
                 if chosen:
                     rate = config.learning_rate * (config.text_scale if is_text else 1.0)
-                    yield {"params": chosen, "lr": rate, "weight_decay": config.weight_decay if decays else 0.0}
+                    yield {
+                        "params": chosen,
+                        "lr": rate,
+                        "weight_decay": config.weight_decay if decays else 0.0,
+                    }
 
     def _rate(self, step: int) -> float:
         """Share of the learning rate at a step: linear up, cosine down to `floor`."""

@@ -133,7 +133,11 @@ class Run:
         """Train, or go on training."""
         L.seed_everything(self.config.train.seed, verbose=False)
         module = FineTuning(
-            self.base.model, self.config.loss, self.config.optimizer, self.total_steps, tuple(self.config.model.frozen)
+            self.base.model,
+            self.config.loss,
+            self.config.optimizer,
+            self.total_steps,
+            tuple(self.config.model.frozen),
         )
         start = self._steps_done() * self.config.train.accumulate
         batches = OrderedBatches(self.train_pairs, self.base.tokenizer, self.batch_size, self.config.train.seed, start)
@@ -180,10 +184,22 @@ class Run:
     def _callbacks(self) -> list[L.Callback]:
         keep = self.config.trainer.keep
         return [
-            ModelCheckpoint(self.work, filename="resume", save_last=True, every_n_train_steps=self.config.trainer.save_every),
-            ModelCheckpoint(self.work, filename="loss-{step}", monitor="val/loss", save_top_k=keep, save_weights_only=True),
             ModelCheckpoint(
-                self.work, filename="cgf1-{step}", monitor="val/cgf1", mode="max", save_top_k=keep, save_weights_only=True
+                self.work,
+                filename="resume",
+                save_last=True,
+                every_n_train_steps=self.config.trainer.save_every,
+            ),
+            ModelCheckpoint(
+                self.work, filename="loss-{step}", monitor="val/loss", save_top_k=keep, save_weights_only=True
+            ),
+            ModelCheckpoint(
+                self.work,
+                filename="cgf1-{step}",
+                monitor="val/cgf1",
+                mode="max",
+                save_top_k=keep,
+                save_weights_only=True,
             ),
             LearningRateMonitor("step"),
             TQDMProgressBar(refresh_rate=5),
@@ -260,7 +276,9 @@ def git_commit() -> str | None:
     """The commit of the working copy, with "+changes" when it differs; None outside a repository."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+changes" if dirty.strip() else "")

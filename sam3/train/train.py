@@ -45,7 +45,9 @@ def train(config: TrainConfig, launch: Launch) -> Path:
     from sam3.train.run import Run
 
     if launch.use_cluster:
-        raise Unavailable("--use-cluster 1: SLURM is not part of this version. Use --use-cluster 0.", field="use-cluster")
+        raise Unavailable(
+            "--use-cluster 1: SLURM is not part of this version. Use --use-cluster 0.", field="use-cluster"
+        )
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     gpus = min(launch.gpus, torch.cuda.device_count())

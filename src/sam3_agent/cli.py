@@ -28,12 +28,15 @@ VERBS: dict[str, tuple[str, str]] = {
     "validate": ("sam3_agent.etl.validate:validate", "Check the pairs; name the rows that are wrong."),
     "split": ("sam3_agent.etl.split:split", "Training and validation sides that share no source."),
     "baseline": ("sam3_agent.measure.baseline:baseline", "Measure the base checkpoint, untouched."),
+    "train": ("sam3_agent.model:train", "Fine-tune a checkpoint on the concept."),
     "evaluate": ("sam3.eval.evaluate:evaluate", "Measure a checkpoint on an SA-Co file."),
     "negatives": (
         "sam3_agent.measure.negatives:negatives",
         "Judge a checkpoint where there is nothing to find.",
     ),
     "compare": ("sam3_agent.measure.compare:compare", "Fine-tuned against baseline: may it replace it?"),
+    "export": ("sam3_agent.model:export", "ONNX graphs, held against PyTorch."),
+    "pretrain": ("sam3_agent.model:pretrain", "Make the starter weights sam3-lite from their parts."),
     "build-pack": ("sam3_agent.barnyard.build_pack:build_pack", "Remake the pack of cut-outs from packages."),
     "score": ("sam3_agent.measure.score:score", "cgF1 of a prediction file."),
 }
