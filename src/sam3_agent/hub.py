@@ -20,6 +20,7 @@ from sam3.checkpoint import swap_folder
 from sam3.errors import BadCheckpoint, BadInput, Unavailable
 from sam3.files import read_json, write_json
 from sam3_agent.hardware.disk import GB, nearest_folder
+from sam3_agent.transfer import get_resumed
 
 RECEIPT = "download.json"
 WANTED = ("config.json", "tokenizer.json", "LICENSE", "README.md")
@@ -71,7 +72,8 @@ def fetch(repo: str, target: Path, *, revision: str = "main", say: Callable[[str
             _get(listing, file, staging)
         _verify(staging / file.name, file)
         say(f"{file.name}: {file.size / 1e6:.1f} MB, {'checksum' if file.sha256 else 'size'} right")
-    shutil.rmtree(staging / ".cache", ignore_errors=True)
+    for part in staging.glob("*.part"):  # of another revision
+        part.unlink()
     sums = {file.name: file.sha256 for file in listing.files}
     write_json(staging / RECEIPT, {"repo": repo, "commit": listing.commit, "sha256": sums})
     swap_folder(staging, target)
@@ -95,9 +97,14 @@ def _list(repo: str, revision: str) -> Listing:
 
 def _get(listing: Listing, file: HubFile, staging: Path) -> None:
     """Download one file, going on where an earlier attempt stopped; shows a progress bar."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_url
 
-    hf_hub_download(listing.repo, file.name, revision=listing.commit, local_dir=staging, endpoint=_endpoint())
+    if (staging / file.name).is_file():
+        return
+    part = staging / f"{file.name}.{listing.commit[:12]}.part"  # another revision must not go on from here
+    url = hf_hub_url(listing.repo, file.name, revision=listing.commit, endpoint=_endpoint())
+    get_resumed(url, part, file.size, file.name)
+    part.replace(staging / file.name)
 
 
 def _verify(path: Path, file: HubFile) -> None:
@@ -157,7 +164,7 @@ def _clear_errors(repo: str) -> Iterator[None]:
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HTTPError) as error:
         raise Unavailable(
             f"{repo}: the hub cannot be reached ({_endpoint() or 'https://huggingface.co'}). Check the network and "
-            "HF_HUB_OFFLINE, then run the same command again; or give a local file or folder."
+            "HF_HUB_OFFLINE, then run the same command again (it goes on); or give a local file or folder."
         ) from error
     except OSError as error:
         reason = error.strerror or error
