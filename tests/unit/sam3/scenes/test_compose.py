@@ -65,6 +65,18 @@ def test_only_objects_change_the_background(pack: Pack, ground: np.ndarray, seed
     assert (with_objects.image != bare).any(-1)[covered].mean() > 0.95
 
 
+def test_a_pixel_is_in_the_mask_when_the_object_covers_at_least_half_of_it(pack: Pack) -> None:
+    """Black silhouettes on white: what is darker than middle grey, and nothing else, is masked."""
+    paper = np.full((300, 300, 3), 255, np.uint8)
+    shapes = [c for c in pack.select(styles=["openclipart"]) if c.file.endswith("contour_elephant.webp")]
+    assert shapes and shapes[0].colour == "black"
+    for seed in range(5):
+        drawn = compose(np.random.default_rng(seed), shapes, paper, SIZE, PLAIN)
+        dark = drawn.image.max(-1) < 128
+        mask = drawn.objects[0].mask
+        assert (mask ^ dark).sum() <= 0.004 * mask.sum()
+
+
 def test_a_hidden_object_is_left_out_and_a_half_hidden_one_reports_its_share(pack: Pack, ground: np.ndarray) -> None:
     hen = pack.select(phrase="hen", photos=True)[0]
     fixed = ComposeOptions(scale=(0.5, 0.5), rotation=0, flip=0, overhang=-99, photometry=None)

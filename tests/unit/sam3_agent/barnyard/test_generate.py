@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from sam3.errors import BadInput
 from sam3.scenes.pack import Pack
+from sam3_agent.barnyard import staging
 from sam3_agent.barnyard.farms import Farm, plan_farms
 from sam3_agent.barnyard.generate import Order, generate
 from sam3_agent.barnyard.labels import Naming
@@ -137,6 +138,16 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_does_not(pack: Pac
     assert first == snapshot("b")
     assert first == snapshot("a"), "a second run over the first"
     assert first != snapshot("c", seed=8)
+
+
+def test_a_picture_that_does_not_show_what_was_asked_is_staged_again(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farm = plan_farms(pack, "chicken", seed=7)[0]
+    casts = iter([[], farm.near[:1], [farm.individuals[0]]])
+    monkeypatch.setattr(staging, "_cast", lambda *_, **__: next(casts))
+    picture = staging.stage(np.random.default_rng(0), farm, (240, 180), positive=True)
+    assert [subject.thing.cutout for subject in picture.shown] == [farm.individuals[0]]
 
 
 def test_another_concept_needs_no_other_code(pack: Pack, tmp_path: Path) -> None:
