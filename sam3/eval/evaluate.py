@@ -163,7 +163,7 @@ def print_headline(result: Evaluation, out: Path) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     skipped = result.about["data"]["skipped"]
     if skipped:
-        print(f"warning: {len(skipped)} pictures were left out; {out} names them", file=sys.stderr)
+        print(f"warning: pictures left out: {len(skipped)}; {out} names them", file=sys.stderr)
     print(f"{len(measured.lines)} pairs with {result.about['checkpoint']['name']}; details in {out}")
 
 

@@ -69,8 +69,10 @@ def ground_pairs(
         by_file.setdefault(pair.file_name, []).append(pair)
     for name, group in by_file.items():
         _check(name, group, images, found.skipped)
-    if not skip_bad:
-        refuse_skipped(found.skipped)  # headers are read in a moment: say so before minutes of work
+    if found.skipped and not skip_bad:  # headers are read in a moment: say so before minutes of work
+        for name in by_file.keys() - found.skipped.keys():
+            _read(images / name, name, found)  # so that the damaged ones are named in the same breath
+        refuse_skipped(found.skipped)
 
     usable = iter([name for name in by_file if name not in found.skipped])
     with _progress() as bar:
@@ -91,9 +93,8 @@ def refuse_skipped(skipped: dict[str, str]) -> None:
         return
     named = " ".join(f"({i + 1}) {reason}" for i, reason in enumerate(islice(skipped.values(), _NAMED)))
     more = f" ... and {len(skipped) - _NAMED} more." if len(skipped) > _NAMED else ""
-    raise BadInput(
-        f"{len(skipped)} pictures cannot be used: {named}{more} Mend them, or leave them out with --skip-bad."
-    )
+    count = f"{len(skipped)} pictures" if len(skipped) > 1 else "1 picture"
+    raise BadInput(f"{count} cannot be used: {named}{more} Mend them, or leave them out with --skip-bad.")
 
 
 def _ground_batch(

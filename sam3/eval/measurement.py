@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from sam3.eval.saco import GroundTruth, Pair
 from sam3.eval.settings import EvalSettings, GroupBy
 from sam3.eval.sweep import SWEPT, SweepPoint, best, sweep
 from sam3.files import read_json
+
+FEW_GROUPS = 10
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Measurement:
 
     score: CgF1
     intervals: Intervals
+    group_by: GroupBy
     points: list[SweepPoint]
     calibration: Calibration | None
     lines: list[PairLine]
@@ -80,7 +83,7 @@ class Measurement:
         return {
             **headlines,
             **self.score.to_json(),
-            "intervals": self.intervals.to_json(),
+            "intervals": {**self.intervals.to_json(), "group_by": self.group_by},
             "best_threshold": best(self.points).to_json(),
             "sweep": [point.to_json() for point in self.points],
             "calibration": self.calibration.to_json() if self.calibration else None,
@@ -89,11 +92,16 @@ class Measurement:
         }
 
 
-def group_keys(pairs: list[Pair], group_by: GroupBy) -> list[str] | None:
-    """Key of the group that each pair is resampled with; a pair without a source goes with its picture."""
+def group_keys(places: Sequence[tuple[str, str]], group_by: GroupBy) -> list[str] | None:
+    """Key of the group that each pair is resampled with; a pair without a source goes with its picture.
+
+    Args:
+        places: (P,) source and file name of each pair.
+        group_by: "pair" draws each pair alone: None.
+    """
     if group_by == "pair":
         return None
-    return [(pair.source if group_by == "source" else "") or pair.file_name for pair in pairs]
+    return [(source if group_by == "source" else "") or file_name for source, file_name in places]
 
 
 def measure(truth: GroundTruth, predictions: Predictions, settings: EvalSettings) -> Measurement:
@@ -106,14 +114,23 @@ def measure(truth: GroundTruth, predictions: Predictions, settings: EvalSettings
     threshold = settings.score_threshold
     by_pair = overlaps([truth], predictions, "segm", min_score=min(threshold, SWEPT[0]))
     score = score_overlaps(by_pair, "segm", threshold=threshold)
-    keys = group_keys(pairs, settings.group_by)
+    keys = group_keys([(p.source, p.file_name) for p in pairs], settings.group_by)
     return Measurement(
-        score=score,
+        score=replace(score, warnings=(*score.warnings, *_few_groups(keys))),
         intervals=intervals(score, groups=keys, resamples=settings.bootstrap, seed=settings.seed),
+        group_by=settings.group_by,
         points=sweep(by_pair),
         calibration=_calibration(score, predictions.presence),
         lines=[_line(p, s, truth, predictions, threshold) for p, s in zip(pairs, score.pairs, strict=True)],
     )
+
+
+def _few_groups(keys: Sequence[str] | None) -> tuple[str, ...]:
+    """A warning when so few groups are resampled that an interval means little."""
+    count = FEW_GROUPS if keys is None else len(set(keys))
+    if count >= FEW_GROUPS:
+        return ()
+    return (f"only {count} groups to resample: the intervals mean little. Set group_by to image or pair.",)
 
 
 def _calibration(score: CgF1, presence: Mapping[int, float]) -> Calibration | None:
@@ -135,19 +152,20 @@ def _line(pair: Pair, score: PairScore, truth: GroundTruth, predictions: Predict
 
 @dataclass(frozen=True)
 class Report:
-    """A metrics file read back: the scored pairs and what they were measured on."""
+    """A metrics file read back: the scored pairs and what they were measured on.
+
+    Attributes:
+        files: pair id -> picture.
+        groups: (P,) key of the group that each pair is resampled with; None for each pair alone.
+    """
 
     path: Path
     score: CgF1
     files: dict[int, str]
-    sources: dict[int, str]
+    groups: list[str] | None
     presence: dict[int, float]
     checkpoint: dict[str, Any]
     data_sha256: str
-
-    def group_keys(self) -> list[str]:
-        """Source of each pair, or its picture when it has none."""
-        return [self.sources[p.image_id] or self.files[p.image_id] for p in self.score.pairs]
 
 
 def read_report(path: str | os.PathLike[str]) -> Report:
@@ -163,7 +181,7 @@ def read_report(path: str | os.PathLike[str]) -> Report:
             path=Path(path),
             score=CgF1("segm", tuple(PairScore.from_json(row) for row in rows), tuple(data.get("warnings", ()))),
             files={row["image_id"]: row["file_name"] for row in rows},
-            sources={row["image_id"]: row["source"] for row in rows},
+            groups=group_keys([(row["source"], row["file_name"]) for row in rows], data["intervals"]["group_by"]),
             presence={row["image_id"]: row["presence"] for row in rows if row["presence"] is not None},
             checkpoint=dict(data["checkpoint"]),
             data_sha256=str(data["data"]["sha256"]),

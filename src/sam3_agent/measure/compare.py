@@ -56,7 +56,7 @@ def compare_reports(old: Report, new: Report, verdict: NegativesVerdict, params:
         verdict,
         min_relative_gain=params.gate.min_relative_gain,
         min_pass_rate=params.gate.min_pass_rate,
-        groups=old.group_keys(),
+        groups=old.groups,
         resamples=max(1, params.evaluate.bootstrap),
         seed=params.evaluate.seed,
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sam3.errors import BadCheckpoint, BadConfig, BadInput
 from sam3.eval.settings import load_settings
@@ -63,12 +65,36 @@ def test_false_alarms_are_named(world) -> None:
     assert [p["file_name"] for p in world.report()["pairs"] if p["error"] != "ok"] == ["farm10.png", "farm11.png"]
 
 
+def test_too_few_groups_are_mentioned(world, tmp_path) -> None:
+    config = tmp_path / "eval.yaml"
+    config.write_text(Path("configs/eval_chicken.yaml").read_text().replace("group_by: image", "group_by: source"))
+    arguments = world.arguments("--config", str(config))
+    run("evaluate", "--checkpoint", str(world.checkpoint()), *arguments)
+    assert "only 6 groups" in world.report()["warnings"][0]
+
+
 def test_a_limit_is_spread_over_the_file(world) -> None:
     run("evaluate", "--checkpoint", str(world.checkpoint()), *world.arguments("--limit", "4"))
     assert [p["image_id"] for p in world.report()["pairs"]] == [0, 4, 8, 50]
 
 
+def test_detections_below_the_threshold_are_kept_for_the_sweep_alone(world) -> None:
+    world.engine.faint = True
+    run("evaluate", "--checkpoint", str(world.checkpoint()), *world.arguments())
+    report = world.report()
+    assert report["errors"] == {} and report["cgF1"] > 0.99
+    assert {round(score, 3) for line in report["pairs"] for score in line["scores"]} == {0.9}
+    assert report["sweep"][0]["detections"] == 9 + 13
+
+
+def cut_jpeg(path: Path) -> None:
+    """A JPEG whose header is whole and whose pixels are not: only decoding finds out."""
+    Image.open(path).resize((80, 60)).save(path, "JPEG", quality=95)
+    path.write_bytes(path.read_bytes()[:-300])
+
+
 BAD_PICTURES = {
+    "cut in its pixels": cut_jpeg,
     "missing": lambda path: path.unlink(),
     "empty": lambda path: path.write_bytes(b""),
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-40]),
@@ -91,7 +117,7 @@ def test_bad_pictures_can_be_left_out(world, capsys) -> None:
     assert run("evaluate", "--checkpoint", str(world.checkpoint()), *world.arguments("--skip-bad")) == 0
     assert list(world.report()["data"]["skipped"]) == ["farm3.png"]
     assert world.report()["evaluated_pairs"] == 12
-    assert "1 pictures were left out" in capsys.readouterr().err
+    assert "pictures left out: 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -125,7 +151,7 @@ def test_the_shipped_settings_come_from_params(repo_root, monkeypatch) -> None:
     monkeypatch.chdir(repo_root)
     settings = load_settings("configs/eval_chicken.yaml")
     assert settings.images == "data/raw/images"
-    assert (settings.score_threshold, settings.group_by, settings.concept) == (0.5, "source", None)
+    assert (settings.score_threshold, settings.group_by, settings.concept) == (0.5, "image", None)
 
 
 @pytest.mark.parametrize(
