@@ -29,7 +29,7 @@ def verb_for_tests(
 def _one_more_verb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cli.VERBS, "greet", (f"{__name__}:verb_for_tests", "Greet somebody."))
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
-    monkeypatch.delenv("SAM3_AGENT_DEBUG", raising=False)
+    monkeypatch.setenv("SAM3_AGENT_DEBUG", "")  # set, so that what --debug sets is undone
 
 
 def status(*argv: str) -> object:
