@@ -80,7 +80,7 @@ def repair(points: Points, width: int, height: int, min_area: float = 0.0) -> Ou
     clipped = overshoot > TOUCH
     if 0 < overshoot <= TOUCH:
         points = np.clip(points, 0.0, (width, height))
-    polygon: BaseGeometry = shapely.Polygon(np.round(points, 2))
+    polygon: BaseGeometry = shapely.polygons(np.round(points, 2))
     crossing = not polygon.is_valid
     if not (crossing or clipped):
         return _measured(polygon, min_area, ())
@@ -98,11 +98,9 @@ def repair(points: Points, width: int, height: int, min_area: float = 0.0) -> Ou
 
 
 def _tidy(geometry: BaseGeometry) -> BaseGeometry:
-    """Fill holes, drop lines and crumbs, and snap to the grid without breaking validity."""
-    filled = shapely.union_all([shapely.polygons(part.exterior) for part in _parts(geometry)])
-    parts = sorted(_parts(shapely.set_precision(filled, GRID)), key=lambda part: -part.area)
+    """Snap to the grid without breaking validity, drop lines and crumbs, fill holes."""
+    parts = sorted(_parts(shapely.set_precision(geometry, GRID)), key=lambda part: -part.area)
     kept = [part for i, part in enumerate(parts) if i == 0 or part.area >= SLIVER]
-    # snapping may pinch a ring into one with a hole; SA-Co has no place for it
     return shapely.union_all([shapely.polygons(part.exterior) for part in kept])
 
 

@@ -52,19 +52,21 @@ def read_labelme(content: bytes, file: str, width: int, height: int) -> LabelShe
         detail = f"made for a picture of width {sheet['imageWidth']}, scaled to {width}"
         result.problems.append(LabelProblem(file, 1, "size-mismatch", "repaired", detail))
     for row, line in zip(rows, _lines(text, len(rows)), strict=True):
+        name = ""
         try:
-            result.shapes.append(_read_shape(row, line, scale))
+            name = _name(row)
+            result.shapes.append(_read_shape(name, row, line, scale))
         except _ShapeError as bad:
-            result.lost += bad.lost
+            result.lost.append((name, line))
             result.problems.append(LabelProblem(file, line, bad.rule, "dropped", bad.detail))
     return result
 
 
 class _ShapeError(Exception):
-    """A row of "shapes" that is no outline; `lost` when an individual may hide behind it."""
+    """A row of "shapes" that is no outline."""
 
     def __init__(self, rule: str, detail: str) -> None:
-        self.rule, self.detail, self.lost = rule, detail, 1
+        self.rule, self.detail = rule, detail
 
 
 def _broken(file: str, line: int, rule: str, detail: str) -> LabelSheet:
@@ -99,14 +101,18 @@ def _lines(text: str, count: int) -> list[int]:
     return lines
 
 
-def _read_shape(row: Any, line: int, scale: float) -> Shape:
+def _name(row: Any) -> str:
     if not isinstance(row, dict):
         raise _ShapeError("not-labelme", "expected an object with label and points")
-    name, kind = row.get("label"), row.get("shape_type") or "polygon"
+    name = row.get("label")
     if not isinstance(name, str) or not name.strip():
         raise _ShapeError("bad-class", "the shape has no label")
+    return name
+
+
+def _read_shape(name: str, row: dict[str, Any], line: int, scale: float) -> Shape:
     points = _points(row.get("points")) * scale
-    drawn, outline = _outline(kind, points)
+    drawn, outline = _outline(row.get("shape_type") or "polygon", points)
     return Shape(name, outline, drawn, line)
 
 
@@ -117,11 +123,12 @@ def _points(value: Any) -> Points:
         points = np.zeros(0)
     if points.ndim != 2 or points.shape[1] != 2:
         raise _ShapeError("not-numbers", "expected points as a list of [x, y]")
+    if (np.abs(points) <= _FAR).all():  # False for NaN as well
+        return points
     if not np.isfinite(points).all():
         raise _ShapeError("not-finite", "NaN or infinity among the points")
-    if np.abs(points).max(initial=0.0) > _FAR:
-        raise _ShapeError("outside-image", f"a coordinate is {np.abs(points).max():.3g} pixels from the corner")
-    return points
+    far = np.abs(points).max()
+    raise _ShapeError("outside-image", f"a coordinate is {far:.3g} pixels from the corner")
 
 
 def _outline(kind: Any, points: Points) -> tuple[Drawn, Points]:

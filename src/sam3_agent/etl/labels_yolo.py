@@ -50,10 +50,12 @@ def read_yolo(content: bytes, file: str, names: list[str], width: int, height: i
         columns = line.split()
         if not columns:
             continue
+        name = ""
         try:
-            sheet.shapes.append(_read_line(columns, names, scale, number))
+            name = _class_name(columns[0], names)
+            sheet.shapes.append(_read_line(name, columns[1:], scale, number))
         except _LineError as bad:
-            sheet.lost += 1
+            sheet.lost.append((name, number))
             sheet.problems.append(LabelProblem(file, number, bad.rule, "dropped", bad.detail))
     return sheet
 
@@ -65,22 +67,21 @@ class _LineError(Exception):
         self.rule, self.detail = rule, detail
 
 
-def _read_line(columns: list[bytes], names: list[str], scale: np.ndarray, number: int) -> Shape:
-    name = _class_name(columns[0], names)
-    count = len(columns) - 1
+def _read_line(name: str, columns: list[bytes], scale: np.ndarray, number: int) -> Shape:
+    count = len(columns)
     if count != 4 and (count < 6 or count % 2):
         raise _LineError(
             "wrong-column-count",
             f"{count + 1} columns; expected a class and 4 numbers (box) or 6, 8, 10... (polygon)",
         )
     try:
-        values = [float(column) for column in columns[1:]]
+        values = [float(column) for column in columns]
     except ValueError:
-        raise _LineError("not-numbers", f"expected numbers after the class, found {_show(columns[1:])}") from None
+        raise _LineError("not-numbers", f"expected numbers after the class, found {_show(columns)}") from None
     if not all(map(math.isfinite, values)):
-        raise _LineError("not-finite", f"NaN or infinity among the coordinates: {_show(columns[1:])}")
+        raise _LineError("not-finite", f"NaN or infinity among the coordinates: {_show(columns)}")
     if max(map(abs, values)) > FAR:
-        raise _LineError("not-fractions", f"coordinates {_show(columns[1:])} look like pixels; fractions 0..1 expected")
+        raise _LineError("not-fractions", f"coordinates {_show(columns)} look like pixels; fractions 0..1 expected")
     if count > 4:
         return Shape(name, np.array(values).reshape(-1, 2) * scale, "polygon", number)
     cx, cy, w, h = values

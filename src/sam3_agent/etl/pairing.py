@@ -1,15 +1,8 @@
-"""One picture and its label file -> one pair, or the rule by which the picture is left out.
+"""One picture and its label file -> one pair, or the reason why the picture is left out.
 
-The rules, in this order (tests/unit/etl/test_pairing.py has a row for each):
-
-* a broken picture or label file, or a label that fits two pictures, excludes the picture;
-* an ambiguous class anywhere in the label excludes it: nobody knows what the bird was;
-* a concept shape in the `not_<concept>` folder excludes it: folder and label contradict each other;
-* concept shapes make a positive. If a line that could not be read may have been one more individual, the pair
-  is not exhaustive, and no metric counts it;
-* in the `<concept>` folder, an empty label file means "looked at, nothing there": a negative, noted. No label
-  file, or one that names only other classes, proves nothing: excluded rather than taught as a negative;
-* elsewhere, no label file, an empty one or one with other objects only makes a negative.
+Reads both, repairs the shapes, and puts together what `ruling` decides. A broken picture, a broken label file or
+a label that fits two pictures excludes the picture. When a shape that may have been one more individual could
+not be used, the pair is not exhaustive, and no metric counts it. Called by the etl stage, once a picture.
 """
 
 from __future__ import annotations
@@ -23,9 +16,10 @@ from sam3_agent.etl.catalogue import Entry
 from sam3_agent.etl.geometry import repair
 from sam3_agent.etl.labels_labelme import read_labelme
 from sam3_agent.etl.labels_yolo import read_yolo
-from sam3_agent.etl.naming import Side, Vocabulary
+from sam3_agent.etl.naming import Vocabulary
 from sam3_agent.etl.pictures import Picture, read_picture
-from sam3_agent.etl.records import Instance, Kind, LabelProblem, LabelSheet, Pair, Shape
+from sam3_agent.etl.records import Instance, LabelProblem, LabelSheet, Pair, Shape
+from sam3_agent.etl.ruling import Ruling, Spoken, decide
 
 # nothing that anybody could see was lost with these, so the other shapes are still all there are
 HARMLESS = frozenset({"outside-image", "zero-area", "too-small"})
@@ -48,9 +42,8 @@ class Verdict:
 
     Attributes:
         pair: None when the picture is excluded.
-        because: "labels" for a positive; "folder", "absent-label", "empty-label" or "other-objects" for a
-            negative; the rule for an excluded picture.
-        label_format: "yolo", "labelme" or "" without a label file.
+        because: as in `Ruling`.
+        label_format: "yolo", "labelme" or "" when no label file was read.
         other_classes: names of shapes that are not the concept.
     """
 
@@ -59,6 +52,12 @@ class Verdict:
     label_format: Literal["yolo", "labelme", ""] = ""
     problems: list[LabelProblem] = field(default_factory=list)
     other_classes: list[str] = field(default_factory=list)
+
+    def exclude(self, file: str, rule: str, detail: str, line: int = 0) -> Verdict:
+        """Leave the picture out, with a row that says why."""
+        self.problems.append(LabelProblem(file, line, rule, "excluded", detail))
+        self.because, self.pair = rule, None
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,141 +82,97 @@ class Pairing:
 
     def judge(self, image_id: int, entry: Entry) -> Verdict:
         """Read one picture and its label, and decide."""
-        verdict = Verdict()
+        verdict, file = Verdict(), f"images/{entry.path}"
         if entry.labels and entry.rivals:
             detail = f"{entry.labels[0]} fits {entry.rivals[0]} as well; give the pictures different names"
-            return self._exclude(verdict, entry, "duplicate-name", detail)
-        picture = read_picture(f"{self.raw}/images/{entry.path}", verify=self.verify_pixels)
+            return verdict.exclude(file, "duplicate-name", detail)
+        picture = read_picture(f"{self.raw}/{file}", verify=self.verify_pixels)
         if picture.rule:
-            return self._exclude(verdict, entry, picture.rule, picture.detail)
-        sheet, label = self._read_label(entry, picture, verdict)
+            return verdict.exclude(file, picture.rule, picture.detail)
+        label = self._choose_label(entry, verdict)
+        sheet = self._read_label(label, picture, verdict) if label else None
         if sheet is not None and not sheet.readable:
-            verdict.because = sheet.problems[0].rule
+            verdict.because = sheet.problems[-1].rule
             return verdict
-        self._decide(verdict, entry, picture, sheet, label, image_id)
+        spoken = Spoken.of(sheet, self.vocabulary) if sheet else None
+        instances, complete = self._instances(sheet or LabelSheet(), picture, label, verdict)
+        verdict.other_classes = [name for name, _ in spoken.other] if spoken else []
+        ruling = decide(self.vocabulary.side(entry.folder), spoken, len(instances))
+        if ruling.kind is None:
+            return verdict.exclude(label or file, ruling.because, ruling.detail, ruling.line)
+        verdict.because = ruling.because
+        self._note_surprise(entry, label, ruling, verdict)
+        exhaustive = complete or ruling.kind == "negative"
+        size = (picture.width, picture.height)
+        verdict.pair = Pair(image_id, entry.path, *size, ruling.kind, exhaustive, self._source(entry), instances)
         return verdict
 
-    def _read_label(self, entry: Entry, picture: Picture, verdict: Verdict) -> tuple[LabelSheet | None, str]:
-        """The label sheet (None without a file) and its name for reports."""
-        if not entry.labels:
-            return None, ""
+    def _choose_label(self, entry: Entry, verdict: Verdict) -> str:
+        """The label file to read, relative to the raw folder; "" without one."""
         # LabelMe carries names and exact outlines, so of two files it is the better witness
-        chosen, *spare = sorted(entry.labels, key=lambda path: not path.lower().endswith(".json"))
-        for path in spare:
-            detail = f"the picture has {chosen} as well, which is used; remove one"
+        ranked = sorted(entry.labels, key=lambda path: not path.lower().endswith(".json"))
+        for path in ranked[1:]:
+            detail = f"the picture has {ranked[0]} as well, which is used; remove one"
             verdict.problems.append(LabelProblem(f"labels/{path}", 0, "two-label-files", "dropped", detail))
-        file, content = f"labels/{chosen}", b""
-        size = (picture.width, picture.height)
-        try:
-            with open(f"{self.raw}/{file}", "rb") as stream:  # noqa: PTH123 - pathlib costs a tenth of the time here
-                content = stream.read(MAX_LABEL_BYTES + 1)
-        except OSError as error:
-            problem = LabelProblem(file, 0, "unreadable-label", "excluded", f"cannot be read ({error.strerror})")
-            sheet = LabelSheet(problems=[problem], readable=False)
-        else:
-            if len(content) > MAX_LABEL_BYTES:
-                problem = LabelProblem(file, 0, "unreadable-label", "excluded", f"over {MAX_LABEL_BYTES} bytes")
-                sheet = LabelSheet(problems=[problem], readable=False)
-            elif chosen.lower().endswith(".json"):
-                verdict.label_format = "labelme"
-                # an empty file means the same in both formats: looked at, nothing there
-                sheet = read_labelme(content, file, *size) if content.strip() else LabelSheet()
-            else:
-                verdict.label_format = "yolo"
-                sheet = read_yolo(content, file, self.class_names, *size)
-        verdict.problems += sheet.problems
-        return sheet, file
+        return f"labels/{ranked[0]}" if ranked else ""
 
-    def _decide(
-        self,
-        verdict: Verdict,
-        entry: Entry,
-        picture: Picture,
-        sheet: LabelSheet | None,
-        label: str,
-        image_id: int,
-    ) -> None:
-        side = self.vocabulary.side(entry.folder)
-        wanted: list[Shape] = []
-        for shape in sheet.shapes if sheet else ():
-            meaning = self.vocabulary.meaning(shape.name)
-            if meaning == "ambiguous":
-                detail = f'"{shape.name}" is ambiguous (etl.ambiguous in params.yaml)'
-                self._exclude(verdict, entry, "ambiguous-class", detail, label, shape.line)
-                return
-            if meaning == "concept":
-                wanted.append(shape)
-            else:
-                verdict.other_classes.append(shape.name)
-        if wanted and side == "negative":
-            detail = f'"{wanted[0].name}" is labelled, but lies in {entry.folder}/; move it or mend the label'
-            self._exclude(verdict, entry, "concept-in-negative-folder", detail, label, wanted[0].line)
-            return
-        instances, lost = self._instances(wanted, picture, label, verdict)
-        lost += sheet.lost if sheet else 0
-        kind: Kind = "positive"
-        if instances:
-            verdict.because = "labels"
+    def _read_label(self, file: str, picture: Picture, verdict: Verdict) -> LabelSheet:
+        size, flaw = (picture.width, picture.height), ""
+        try:
+            # pathlib would cost a tenth of the time here
+            with open(f"{self.raw}/{file}", "rb") as stream:  # noqa: PTH123
+                content = stream.read(MAX_LABEL_BYTES + 1)
+            flaw = f"over {MAX_LABEL_BYTES} bytes" if len(content) > MAX_LABEL_BYTES else ""
+        except OSError as error:
+            flaw = f"cannot be read ({error.strerror})"
+        if flaw:
+            problem = LabelProblem(file, 0, "unreadable-label", "excluded", flaw)
+            sheet = LabelSheet(problems=[problem], readable=False)
+        elif file.lower().endswith(".json"):
+            verdict.label_format = "labelme"
+            # an empty file means the same in both formats: looked at, nothing there
+            sheet = read_labelme(content, file, *size) if content.strip() else LabelSheet()
         else:
-            kind = "negative"
-            refusal = self._why_not_negative(side, sheet, bool(wanted), lost)
-            if refusal:
-                self._exclude(verdict, entry, *refusal, label)
-                return
-            verdict.because = self._why_negative(side, sheet)
-            if side == "positive":
-                detail = f"{entry.folder}/ promises the concept, the label file is empty; taken as a negative"
-                verdict.problems.append(LabelProblem(label, 0, "empty-label-in-positive-folder", "noted", detail))
-        match = self.group.search(entry.stem)
-        source = (match and match.group(1)) or entry.path.rpartition(".")[0]
-        exhaustive = kind == "negative" or not lost
-        verdict.pair = Pair(image_id, entry.path, picture.width, picture.height, kind, exhaustive, source, instances)
+            verdict.label_format = "yolo"
+            sheet = read_yolo(content, file, self.class_names, *size)
+        verdict.problems += sheet.problems
+        return sheet
 
     def _instances(
-        self, shapes: list[Shape], picture: Picture, label: str, verdict: Verdict
-    ) -> tuple[list[Instance], int]:
-        """The usable shapes as instances, and how many individuals were lost with the others."""
-        instances, lost = [], 0
-        for shape in shapes:
-            outline = repair(shape.points, picture.width, picture.height, self.min_area)
-            if outline.rejected:
-                detail = _REJECTED[outline.rejected]
-                verdict.problems.append(LabelProblem(label, shape.line, outline.rejected, "dropped", detail))
-                lost += outline.rejected not in HARMLESS
+        self, sheet: LabelSheet, picture: Picture, label: str, verdict: Verdict
+    ) -> tuple[list[Instance], bool]:
+        """The concept's usable shapes as instances, and whether they are all there are to see."""
+        meaning = self.vocabulary.meaning
+        # a goose that could not be read hides no hen; a shape of unknown class may
+        complete = not any(not name or meaning(name) == "concept" for name, _ in sheet.lost)
+        instances = []
+        for shape in sheet.shapes:
+            if meaning(shape.name) != "concept":
                 continue
-            for rule in outline.rules:
-                verdict.problems.append(LabelProblem(label, shape.line, rule, "repaired", _REPAIRED[rule]))
-            bbox = outline.bbox
-            instances.append(Instance(outline.polygons, outline.area, bbox, shape.drawn_as, label, shape.line))
-        return instances, lost
+            instance, rejected = self._instance(shape, picture, label, verdict)
+            if instance:
+                instances.append(instance)
+            elif rejected not in HARMLESS:
+                complete = False
+        return instances, complete
 
-    @staticmethod
-    def _why_not_negative(side: Side, sheet: LabelSheet | None, had_concept: bool, lost: int) -> tuple[str, str] | None:
-        """Rule and detail when a picture without instances cannot be taken for a negative."""
-        if had_concept:
-            return "no-usable-shape", "the concept is labelled, but no shape could be used"
-        if lost and side != "negative":
-            return "no-usable-shape", "lines that could not be read may show the concept"
-        if sheet is None and side == "positive":
-            return "unlabelled", "in the concept's folder without a label file; label it or move it"
-        if sheet is None and side == "foreign":
-            return "unlabelled", "no label file, and its folder was sorted for another concept"
-        if side == "positive" and sheet is not None and sheet.shapes:
-            names = ", ".join(sorted({shape.name for shape in sheet.shapes})[:5])
-            return "no-concept-in-label", f"only {names}; add a synonym to etl.synonyms or move the picture"
-        return None
+    def _instance(self, shape: Shape, picture: Picture, label: str, verdict: Verdict) -> tuple[Instance | None, str]:
+        """The repaired shape, or None and the rule that rejects it."""
+        outline = repair(shape.points, picture.width, picture.height, self.min_area)
+        if outline.rejected:
+            detail = _REJECTED[outline.rejected]
+            verdict.problems.append(LabelProblem(label, shape.line, outline.rejected, "dropped", detail))
+            return None, outline.rejected
+        for rule in outline.rules:
+            verdict.problems.append(LabelProblem(label, shape.line, rule, "repaired", _REPAIRED[rule]))
+        where = (label, shape.line)
+        return Instance(outline.polygons, outline.area, outline.bbox, shape.drawn_as, *where), ""
 
-    @staticmethod
-    def _why_negative(side: Side, sheet: LabelSheet | None) -> str:
-        if sheet is not None and sheet.shapes:
-            return "other-objects"
-        if side == "negative":
-            return "folder"
-        return "absent-label" if sheet is None else "empty-label"
+    def _note_surprise(self, entry: Entry, label: str, ruling: Ruling, verdict: Verdict) -> None:
+        if ruling.kind == "negative" and self.vocabulary.side(entry.folder) == "positive":
+            detail = f"{entry.folder}/ promises the concept, the label file is empty; taken as a negative"
+            verdict.problems.append(LabelProblem(label, 0, "empty-label-in-positive-folder", "noted", detail))
 
-    @staticmethod
-    def _exclude(verdict: Verdict, entry: Entry, rule: str, detail: str, label: str = "", line: int = 0) -> Verdict:
-        file = label or f"images/{entry.path}"
-        verdict.problems.append(LabelProblem(file, line, rule, "excluded", detail))
-        verdict.because, verdict.pair = rule, None
-        return verdict
+    def _source(self, entry: Entry) -> str:
+        match = self.group.search(entry.stem)
+        return (match and match.group(1)) or entry.path.rpartition(".")[0]

@@ -56,13 +56,13 @@ class LabelSheet:
     Attributes:
         shapes: the readable shapes of every class, in file order.
         problems: lines that could not be read.
-        lost: lines that could not be read and might have shown the concept.
+        lost: class name and line of each shape that could not be read; "" where even the class could not.
         readable: False when the file as a whole is broken.
     """
 
     shapes: list[Shape] = field(default_factory=list)
     problems: list[LabelProblem] = field(default_factory=list)
-    lost: int = 0
+    lost: list[tuple[str, int]] = field(default_factory=list)
     readable: bool = True
 
 

@@ -24,9 +24,12 @@ def fixed(points: list, min_area: float = 0.0):
         (box_points(10, 10, 30, 20), 200, ()),
         (box_points(-10, 10, 30, 20), 300, ("outside-image",)),
         (box_points(-0.4, -0.4, 100.4, 50.4), 5000, ()),  # rounding at the edge is no finding
+        (box_points(-2, 10, 30, 20), 300, ("outside-image",)),
         (box_points(-500, -500, 500, 500), 5000, ("outside-image",)),
         (BOW_TIE, 200, ("self-crossing",)),
         ([(-10, 10), (10, 30), (10, 10), (-10, 30)], 100, ("self-crossing", "outside-image")),
+        # drawn partly twice: what is enclosed counts, not how often
+        ([(20, 10), (30, 0), (10, 20), (20, 30), (20, 0), (0, 20)], 200, ("self-crossing",)),
         ([(10, 10), (30, 10), (30, 30), (10, 30), (10, 10)], 400, ()),  # closed by hand
         ([(10, 10), (10, 10), (30, 10), (30, 30), (30, 30), (10, 30)], 400, ()),  # double clicks
         (circle_points(50, 25, 10), np.pi * 100, ()),
@@ -78,8 +81,9 @@ def test_holes_are_filled_because_polygons_have_none() -> None:
 
 
 def test_crumbs_of_a_cut_are_left_out() -> None:
-    outline = fixed([(10, 10), (40, 10), (40, 40), (10, 40), (9.8, 9.8), (10.2, 9.8)])
+    outline = fixed([(10, 10), (40, 25.5), (40, 24.5), (10, 40)])  # a bow tie with one tiny wing
     assert len(outline.polygons) == 1
+    assert outline.bbox[2] < 30
 
 
 def test_bbox_is_that_of_all_parts() -> None:

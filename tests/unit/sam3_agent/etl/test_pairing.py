@@ -49,6 +49,7 @@ def judge_one(raw: RawFolder, folder: str, lines: list[str] | None) -> Verdict:
         ("not_duck", [HEN], 1, True),  # sorted for another concept
         ("hen", [HEN, NAN_HEN], 1, False),  # somebody is there whom no shape covers
         ("hen", [HEN, CLASS_9], 1, False),
+        ("hen", [HEN, "1 nan 0.5 0.2 0.4"], 1, True),  # a duck whose shape is lost hides nobody
         ("hen", [HEN, OUTSIDE_HEN], 1, True),  # nobody can be seen outside
         ("hen", [HEN, "0 0.5 0.5 0.01 0.01"], 1, True),
     ],
@@ -66,10 +67,11 @@ def test_positive(raw: RawFolder, folder: str, lines: list[str], instances: int,
         ("not_hen", [], "folder"),
         ("not-Hen", None, "folder"),
         ("not_hen", [DUCK], "other-objects"),
-        ("not_hen", [NAN_HEN], "folder"),  # the folder's word stands against an unreadable line
+        ("not_hen", [CLASS_9], "folder"),  # the folder's word stands against an unreadable line
         ("mixed", None, "absent-label"),
         ("mixed", [], "empty-label"),
         ("mixed", [DUCK], "other-objects"),
+        ("mixed", ["1 nan 0.5 0.2 0.4"], "other-objects"),
         ("not_duck", [], "empty-label"),
         ("hen", [], "empty-label"),
     ],
@@ -90,7 +92,10 @@ def test_negative(raw: RawFolder, folder: str, lines: list[str] | None, because:
         ("hen", [HEN, UNKNOWN], "ambiguous-class", "labels/a.txt", 2),
         ("not_hen", [UNKNOWN], "ambiguous-class", "labels/a.txt", 1),
         ("not_hen", [DUCK, HEN], "concept-in-negative-folder", "labels/a.txt", 2),
-        ("hen", [OUTSIDE_HEN], "no-usable-shape", "labels/a.txt", 0),
+        ("not_hen", [NAN_HEN], "concept-in-negative-folder", "labels/a.txt", 1),
+        ("hen", ["1 nan 0.5 0.2 0.4"], "no-concept-in-label", "labels/a.txt", 0),
+        ("hen", [HEN, "2 nan 0.5 0.2 0.4"], "ambiguous-class", "labels/a.txt", 2),
+        ("hen", [DUCK, OUTSIDE_HEN], "no-usable-shape", "labels/a.txt", 2),
         ("mixed", [CLASS_9], "no-usable-shape", "labels/a.txt", 0),
     ],
 )
@@ -181,6 +186,12 @@ def test_equal_names_in_two_folders_are_fine_without_a_shared_label(raw: RawFold
     raw.picture("not_hen/a.jpg")
     raw.yolo("hen/a", HEN)
     assert [verdict.because for verdict in judge(raw).values()] == ["labels", "folder"]
+
+
+def test_two_forms_of_one_picture_are_fine_without_a_label(raw: RawFolder) -> None:
+    raw.picture("not_hen/a.jpg")
+    raw.picture("not_hen/a.png")
+    assert [verdict.because for verdict in judge(raw).values()] == ["folder", "folder"]
 
 
 def test_of_two_label_files_labelme_is_used(raw: RawFolder) -> None:

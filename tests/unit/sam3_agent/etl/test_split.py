@@ -45,6 +45,15 @@ def test_a_near_copy_is_recognised(raw: RawFolder, change, same: bool) -> None:
     assert ((first.dhash ^ second.dhash).bit_count() <= NEAR) == same
 
 
+def test_a_picture_stored_on_its_side_is_a_near_copy(raw: RawFolder) -> None:
+    path = raw.picture("a.png", (400, 300))
+    exif = Image.Exif()
+    exif[274] = 6
+    with Image.open(path) as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(path.with_name("b.png"), exif=exif)
+    assert look_at(path).dhash == look_at(path.with_name("b.png")).dhash
+
+
 def test_a_flat_picture_is_like_no_other() -> None:
     assert difference_hash(np.full((8, 9), 90, np.int16)) is None
     assert difference_hash(np.tile(np.arange(9, dtype=np.int16) * 9, (8, 1))) == 2**64 - 1
@@ -114,6 +123,23 @@ def test_sides_come_near_to_share_and_mixture(share: float) -> None:
     assert (counts[chosen] > 0).mean() == pytest.approx((counts > 0).mean(), abs=0.02)
     for number in (1, 2, 3):
         assert (counts[chosen] == number).mean() == pytest.approx((counts == number).mean(), abs=0.03)
+
+
+def rows(*groups: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Group and stratum of each picture, from (negatives, with one instance, with two) of each group."""
+    group = np.repeat(np.arange(len(groups)), [sum(counts) for counts in groups])
+    return group, np.concatenate([np.repeat([0, 1, 2], counts) for counts in groups])
+
+
+def test_the_share_of_positives_goes_before_the_numbers_of_instances() -> None:
+    group, stratum = rows((10, 10, 0), (14, 2, 4), (26, 13, 21))
+    assert set(group[choose_validation(group, stratum, 0.2, 7)]) == {0}
+
+
+def test_a_side_without_negatives_is_avoided_even_if_it_fits_better() -> None:
+    group, stratum = rows(*[(10, 0, 0)] * 2, *[(0, 10, 0)] * 8)
+    chosen = choose_validation(group, stratum, 0.2, 7)
+    assert (stratum[chosen] == 0).any() and (stratum[chosen] > 0).any()
 
 
 def pairs(raw: RawFolder, rows: list[tuple[str, int]], seed: int | None = None) -> SacoFile:
