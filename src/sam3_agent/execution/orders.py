@@ -32,7 +32,8 @@ def in_region(thing: Thing, name: str, frame: Frame) -> bool:
     """Whether the thing's centre is in the named part of the picture.
 
     Sides are halves, corners quarters, "third" is a third; "middle" is the central half in both directions; "edge"
-    means that the box reaches within 1 % of the border; "corner" that the centre is in an outer third both ways.
+    means that the box reaches within 1 % of the border; "corner" that the centre is in an outer third both ways,
+    and a named corner that it is in the outer 40 % both ways.
     """
     x, y = thing.cx / frame.width, thing.cy / frame.height
     if name == "middle":
@@ -42,7 +43,7 @@ def in_region(thing: Thing, name: str, frame: Frame) -> bool:
         return thing.x0 <= near or thing.y0 <= near or thing.x1 >= frame.width - near or thing.y1 >= frame.height - near
     if name == "corner":
         return min(x, 1 - x) < 1 / 3 and min(y, 1 - y) < 1 / 3
-    limit = 1 / 3 if name.endswith("third") else 0.5
+    limit = 1 / 3 if name.endswith("third") else 0.4 if name.endswith("corner") else 0.5
     tests = {"left": x < limit, "right": x > 1 - limit, "top": y < limit, "bottom": y > 1 - limit}
     return all(tests[word] for word in name.split() if word in tests)
 
@@ -55,7 +56,7 @@ def in_part(things: Sequence[Thing], region: Region, frame: Frame) -> list[Thing
     if region.name == "middle":
         return _middle(things, frame)
     candidates = inside or (list(things) if len(things) > 1 else [])
-    point = _POINTS.get(region.name)
+    point = _POINTS.get(region.name.removesuffix(" corner"))
     if point is None or len(candidates) < 2:
         return candidates[:1]
     if " " in region.name:

@@ -37,13 +37,24 @@ _EXTENTS = {"tall": "height", "high": "height", "wide": "width", "broad": "width
 
 def measure(cursor: Cursor) -> MeasureOf | None:
     """ "what fraction of the picture is covered by grass", "how big is the dog", "what share of the cars is red"."""
+    cursor, pixels = _trimmed(cursor)
     start = cursor.at
     for rule in (_share_of, _how_much, _how_big, _how_much_bigger, _area_of):
         cursor.at = start
         found = rule(cursor)
         if found is not None and finished(cursor):
-            return found
+            return found.model_copy(update={"what": "pixels"}) if pixels and found.what == "share" else found
     return None
+
+
+def _trimmed(cursor: Cursor) -> tuple[Cursor, bool]:
+    """Without a verb left at the end ("does the grass cover") and without "in pixels"."""
+    tokens = list(cursor.tokens)
+    pixels = [token.text for token in tokens[-2:]] == ["in", "pixels"]
+    tokens = tokens[:-2] if pixels else tokens
+    if tokens and tokens[-1].text in ("cover", "covers", "fill", "fills", "take", "use", "span", "spans", "make"):
+        tokens = tokens[:-1]
+    return Cursor(tokens, cursor.at), pixels
 
 
 def _share_of(cursor: Cursor) -> MeasureOf | None:

@@ -59,7 +59,7 @@ _NOBODY = PhraseTable.of("nobody|no one|no-one|none of them|none of the people|n
 
 def description(sentences: Sequence[Sequence[Token]]) -> tuple[Verify, Scope] | None:
     """The claims of the description in a query, and the pictures they are about; None if there is none."""
-    found = _described(sentences)
+    found = _described(sentences) if sentences else None
     if found is None:
         return None
     ask, statements = found
@@ -224,7 +224,7 @@ def _as_person(cursor: Cursor) -> Cursor:
     """ "nobody" reads on as "person"."""
     tokens = list(cursor.tokens)
     tokens[cursor.at] = Token("person")
-    cursor.tokens = tokens
+    cursor.__init__(tokens, cursor.at)  # type: ignore[misc]
     return cursor
 
 

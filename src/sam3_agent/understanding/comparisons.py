@@ -17,7 +17,7 @@ from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
 _ARE = PhraseTable.of(
     "are there|is there|do you see|can you see|do we have|can i see|do you find|do we see|do i see|does image have|"
-    "do you count|were there|do you have",
+    "do you count|were there|do you have|there are|there is",
     True,
 )
 _WHICH_MORE = PhraseTable(
@@ -167,7 +167,7 @@ def _as_many(cursor: Cursor) -> CompareCounts | None:
         return None
     if cursor.take("is the number of", "is the count of", "are the numbers of", "is the amount of") is None:
         return None
-    first = nouns.noun_list(cursor)
+    first = nouns.noun_list(cursor, modified=False)
     if first is None:
         return None
     tests = {"equal to": "equal", "the same as": "equal", "greater than": "more", "larger than": "more", "higher than": "more",

@@ -7,7 +7,7 @@ which a thing alone is no request to outline it). Called by `grammar.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
@@ -113,11 +113,14 @@ def bared(tokens: Sequence[Token]) -> Bared:
 def _strip_before(result: Bared) -> None:
     cursor = Cursor(result.tokens)
     while not cursor.done:
-        if cursor.take(",", ":"):
+        if cursor.take(",", ":") or _picture_first(result, cursor):
             continue
+        if cursor.word() in _GERUNDS and cursor.word(-1) == "mind":
+            result.tokens[cursor.at] = Token(_GERUNDS[cursor.word()])
+            cursor = Cursor(result.tokens, cursor.at)
         told = _TELL.match(cursor)
         found = _BEFORE.match(cursor)
-        if told and (not found or told[0] >= found[0]) and not _is_noun_here(cursor, told[0]):
+        if told and (not found or told[0] >= found[0]):
             cursor.at += told[0]
             result.told = True
         elif found and not _keeps(cursor, found[0]):
@@ -147,9 +150,28 @@ _STARTS = lex.words(
 )
 
 
-def _is_noun_here(cursor: Cursor, length: int) -> bool:
-    """ "check if" and "say" start a question; "determine the number of" is a command of its own."""
-    return cursor.word(length) in ("the", "number") and cursor.word(length + 1) in ("number", "total", "count")
+_GERUNDS = {
+    "showing": "show", "finding": "find", "segmenting": "segment", "highlighting": "highlight", "outlining": "outline",
+    "marking": "mark", "counting": "count", "selecting": "select", "tracking": "track", "following": "follow",
+    "telling": "tell", "pointing": "point", "locating": "locate", "giving": "give", "checking": "check",
+    "masking": "mask", "identifying": "identify", "picking": "pick", "detecting": "detect", "circling": "circle",
+    "getting": "get", "labelling": "label", "looking": "look", "helping": "help", "measuring": "measure",
+}  # fmt: skip
+
+
+def _picture_first(result: Bared, cursor: Cursor) -> bool:
+    """ "In the first picture, segment ...", "picture 2: ...": the picture moves to the end of the clause."""
+    token = cursor.peek()
+    if token is None or token.kind != "image":
+        return False
+    if not token.preposition and cursor.word(1) not in (":", ","):
+        return False
+    tokens = result.tokens
+    moved = replace(token, preposition=token.preposition or "in")
+    result.tokens = [*tokens[: cursor.at], *tokens[cursor.at + 1 :], moved]
+    at = cursor.at
+    cursor.__init__(result.tokens, at)  # type: ignore[misc]
+    return any(t.kind != "image" for t in result.tokens[at:])
 
 
 def _strip_reason(result: Bared) -> None:

@@ -46,6 +46,7 @@ class Reading:
     drafts: tuple[Draft, ...] = ()
     trouble: Trouble = ""
     delivers: bool = False
+    scope: Scope = Scope()
 
     @property
     def plan(self) -> Plan | None:
@@ -95,7 +96,7 @@ _SAME = PhraseTable.of(
     True,
 )
 _STARTERS = lex.words(
-    "how segment find show highlight mark outline select detect locate count which where track follow is are does do "
+    "how segment find show highlight mark outline select detect locate count which where track follow "
     "mask circle identify tell pick extract label spot give verify check compare what measure isolate"
 )
 _RULES: tuple[Callable[[Cursor], Any], ...] = (
@@ -116,25 +117,34 @@ def read(text: str, images: int = 1) -> Reading:
         return Reading((Draft(Plan(action=found[0], scope=found[1])),))
     drafts: list[Draft] = []
     troubles: list[Trouble] = []
-    delivers = False
+    delivers, scope = False, Scope()
     for sentence in sentences:
         one = _clause(_opened(sentence), images)
         drafts += one.drafts
+        scope = one.scope if one.scope != Scope() and not drafts else scope
         delivers = delivers or one.delivers
         if one.trouble:
             troubles.append(one.trouble)
+    drafts = _weighty(drafts)
     if drafts:
         serious = "unsupported" in troubles and not any(not draft.bare for draft in drafts)
-        return Reading((), "unsupported", delivers) if serious else Reading(tuple(_shared_scope(drafts)), "", delivers)
+        return Reading((), "unsupported", delivers) if serious else Reading(tuple(_shared_scope(drafts, scope)), "", delivers)
     trouble = next((t for t in ("unsupported", "open question", "nothing named") if t in troubles), None)
     if trouble is None and not troubles:
         trouble = "nothing named" if delivers or not sentences else "unsupported"
     return Reading((), trouble or "unclear", delivers)  # type: ignore[arg-type]
 
 
-def _shared_scope(drafts: list[Draft]) -> list[Draft]:
+def _weighty(drafts: list[Draft]) -> list[Draft]:
+    """Beside a full request, a mere thing in another sentence ("My son loves trucks.") is talk."""
+    if all(draft.bare for draft in drafts):
+        return drafts
+    return [draft for draft in drafts if not draft.bare or (draft.plan.action.verb == "segment" and mentions(draft.plan.action.target))]
+
+
+def _shared_scope(drafts: list[Draft], scope: Scope) -> list[Draft]:
     """ "Look at the second picture. Count the dogs.": a clause without scope keeps the one before."""
-    scope, shared = Scope(), []
+    shared = []
     for draft in drafts:
         scope = draft.plan.scope if draft.plan.scope != Scope() else scope
         shared.append(replace(draft, plan=draft.plan.model_copy(update={"scope": scope})))
@@ -161,15 +171,15 @@ def _clause(tokens: Sequence[Token], images: int) -> Reading:
     if not clause.tokens or all(token.kind in ("mark", "emoji") for token in clause.tokens):
         return Reading()
     if _idle(clause.tokens):
-        return Reading()
-    drafts = _parsed(clause, images) or _cut(clause, images)
+        return Reading(scope=split_scope(clause.tokens)[1])
+    drafts = _parsed(clause, images) or _cut(clause, images) or _after_colon(clause, images)
     if _delivers(clause.tokens) and not any(not draft.bare for draft in drafts):
         return Reading(delivers=True)
+    if not drafts and _open_question(clause.tokens):
+        return Reading(trouble="open question", scope=split_scope(clause.tokens)[1])
     refused = other_work(Cursor(clause.tokens)) or unseen([t.text for t in clause.tokens])
     if refused:
         return Reading(trouble="unsupported")
-    if _open_question(clause.tokens):
-        return Reading(trouble="open question")
     drafts = drafts or _embedded(clause, images)
     if drafts:
         return Reading(tuple(drafts))
@@ -180,7 +190,17 @@ def _idle(tokens: Sequence[Token]) -> bool:
     cursor = Cursor(tokens)
     while _IDLE.take(cursor) or cursor.take(","):
         pass
-    return finished(cursor)
+    return cursor.at > 0 and finished(cursor)
+
+
+def _after_colon(clause: Bared, images: int) -> list[Draft]:
+    """ "We need this for our newsletter: please outline the women"."""
+    at = next((i for i, token in enumerate(clause.tokens) if token.text == ":"), None)
+    if at is None:
+        return []
+    pictures = [token for token in clause.tokens[:at] if token.kind == "image" and token.preposition]
+    after = bared([*clause.tokens[at + 1 :], *pictures])
+    return _parsed(after, images) or _cut(after, images)
 
 
 def _delivers(tokens: Sequence[Token]) -> bool:
@@ -222,10 +242,11 @@ def _parsed(clause: Bared, images: int) -> list[Draft]:
 
 def _same_elsewhere(tokens: Sequence[Token], scope: Scope) -> Revise | None:
     """ "the same for the second picture", "and the other image?": nothing but a scope."""
-    if scope == Scope():
-        return None
     cursor = Cursor(tokens)
     _SAME.take(cursor)
+    said = {token.text for token in tokens[: cursor.at]}
+    if scope == Scope() and not said & {"same", "repeat", "ditto", "likewise"}:
+        return None
     return Revise(how="same") if finished(cursor) else None
 
 
@@ -268,6 +289,9 @@ def _bare(tokens: Sequence[Token], clause: Bared, scope: Scope) -> list[Draft]:
     """Only a thing ("the largest dog"), or only a property ("on the left")."""
     cursor = Cursor(tokens)
     cursor.take("and", "but", "then", "now")
+    command = lex.SHOW.match(cursor) or lex.FOLLOW.match(cursor) or lex.COUNT.match(cursor)
+    if command and finished(Cursor(tokens, cursor.at + command[0])):
+        return []
     thing = subject(cursor)
     if thing is not None and finished(cursor):
         action: Action = _toned(Segment(target=thing.concept), clause)

@@ -35,7 +35,7 @@ ADVERBS = words(
     "exactly maybe perhaps else together altogether alone visible present respectively probably possibly somehow "
     "simply already still even right-now else yet visibly"
 )
-MISC = words("that's more fewer less most fewest least much same other others rest neither no none nothing let n't")
+MISC = words("relative compared versus vs that's more fewer less most fewest least much same other others rest neither no none nothing let n't")
 STOP = (
     ARTICLES | QUANTIFIERS | COPULAS | HAVE | AUXILIARIES | PRONOUNS | CONJUNCTIONS | PREPOSITIONS | WH_WORDS
     | ADVERBS | MISC
@@ -235,7 +235,7 @@ HOW_MANY = PhraseTable.of("how many|how many of|how much|how many total|just how
 DISTINCT = words("distinct different unique separate individual")
 
 EXCEPT = PhraseTable.of(
-    "except|except for|but not|but no|excluding|apart from|other than|minus|save for|aside from|bar|leaving out|"
+    "just not|only not|though not|although not|besides|but just not|everything but not|except|except for|but not|but no|excluding|apart from|other than|minus|save for|aside from|bar|leaving out|"
     "leave out|ignoring|with the exception of|not including|rather than|instead of|and not|but exclude|but skip|"
     "but ignore|but omit|but leave out|but drop|but without|not counting|omitting|skipping|except that not|"
     "but please exclude|but please leave out|but please ignore|but please skip|but please not|but excluding|"
@@ -315,11 +315,12 @@ _SIDES = {
     "bottom-left": "bottom left", "bottom-right": "bottom right", "upper-left": "top left",
     "upper-right": "top right", "lower-left": "bottom left", "lower-right": "bottom right",
 }  # fmt: skip
-_AREAS = ("half", "side", "part", "area", "portion", "section", "region", "quarter", "quadrant", "corner", "zone")
+_AREAS = ("half", "side", "part", "area", "portion", "section", "region", "quarter", "quadrant", "zone")
 REGIONS = PhraseTable(
     [
         *(_SIDES.items()),
         *((f"{side} {area}", name) for side, name in _SIDES.items() for area in _AREAS),
+        *((f"{side} corner", f"{name} corner") for side, name in _SIDES.items() if " " in name),
         *((f"{side} third", f"{name} third") for side, name in _SIDES.items()
           if name in ("left", "right", "top", "bottom")),
         ("middle third", "middle"), ("central third", "middle"), ("center third", "middle"),

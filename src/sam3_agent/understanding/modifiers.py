@@ -28,6 +28,8 @@ def after_noun(cursor: Cursor, concept: Concept, rank: PendingRank, *, definite:
     """`concept` with everything that follows its noun; completes `rank` on the way."""
     while not cursor.done:
         start = cursor.at
+        if lex.JOIN_OUTSIDE.match(cursor):
+            break
         _skip_idle(cursor)
         if _rank_behind(cursor, rank, concept):
             continue
@@ -63,6 +65,16 @@ def predicate(cursor: Cursor) -> Change | None:
             cursor.at = here
             break
         change = _either(change, more) if word == "or" and not negated else _both(change, more)
+    return change if negated else _with_places(cursor, change)
+
+
+def _with_places(cursor: Cursor, change: Change) -> Change:
+    """ "sitting | on the sofa | next to the lamp": places after what is done belong to it."""
+    while not cursor.done:
+        more = _fact(cursor, pick=False, finite=False)
+        if more is None:
+            return change
+        change = _both(change, more)
     return change
 
 
@@ -99,6 +111,8 @@ def _is_one(concept: Concept) -> bool:
 def _modifier(cursor: Cursor, *, pick: bool) -> Change | None:
     if lex.EXCEPT.match(cursor) and cursor.word() != "not" and cursor.word() != "less":
         return None
+    if cursor.word() == "without" and nouns.definite_follows(cursor):
+        return None
     if _relative_pronoun(cursor):
         return _relative_clause(cursor)
     if cursor.word() == "not":
@@ -109,6 +123,7 @@ def _modifier(cursor: Cursor, *, pick: bool) -> Change | None:
 def _relative_pronoun(cursor: Cursor) -> bool:
     return cursor.word() in ("that", "which", "who", "whose") or (
         cursor.word() == "," and cursor.word(1) in ("which", "who") and cursor.word(2) in lex.COPULAS
+        and cursor.word(3) not in ("there", "more", "fewer")
     )
 
 
@@ -148,7 +163,7 @@ def clause(cursor: Cursor) -> Change | None:
         change = having(cursor)
     else:
         change = _fact(cursor, pick=False)
-        change = _more_facts(cursor, change) if change else None
+        change = _with_places(cursor, _more_facts(cursor, change)) if change else None
     if change is None:
         cursor.at = start
     return change
@@ -240,9 +255,10 @@ def _one(cursor: Cursor, negated: bool) -> Change | None:
         return lambda concept: described(concept, text, negated=negated)
     cursor.at = start
     rank = leading_rank(cursor, _Determiner()) if cursor.take("the") or True else PendingRank()
-    if rank.complete and rank.by is not None and not nouns.is_content(cursor):
+    if rank.complete and rank.by is not None and (rank.by == "near" or not nouns.is_content(cursor)):
         cursor.take("one", "ones")
-        return rank.applied_to
+        if rank.by != "near" or _nearest_to(cursor, rank):
+            return rank.applied_to
     cursor.at = start
     found = nouns.item(cursor)
     if found is None:
@@ -263,7 +279,7 @@ def _adjectival(words: list[str]) -> bool:
 
 def _fact(cursor: Cursor, *, pick: bool, negated: bool = False, finite: bool = True) -> Change | None:
     """A place, relation, size, comparison or doing that holds (or not)."""
-    for rule in (_where, _size, _than, _with_or_without, _dressed, _relation, _doing):
+    for rule in (_where, _size, _than, _coloured, _with_or_without, _dressed, _relation, _doing):
         start = cursor.at
         change = rule(cursor, pick, negated) if rule is not _doing else _doing(cursor, finite, negated)
         if change is not None:
@@ -312,6 +328,18 @@ def _than(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
     cursor.take("is", "are")
     by = Than(measure=measure, comparison=">" if more else "<", landmark=other.concept, factor=factor, negated=negated)  # type: ignore[arg-type]
     return lambda concept: Filtered(base=concept, by=_about(by, concept))
+
+
+def _coloured(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
+    """ "coloured red", "painted blue", "of a dark green colour"."""
+    if not cursor.take("coloured", "colored", "painted", "of the colour", "of the color", "of colour", "in the colour", "in the color"):
+        return None
+    words = []
+    while cursor.word() in lex.COLOURS | {"dark", "light", "bright", "pale"}:
+        words.append(cursor.word())
+        cursor.at += 1
+    text = " ".join(words)
+    return (lambda concept: described(concept, text, negated=negated)) if words else None
 
 
 def _with_or_without(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
@@ -409,6 +437,9 @@ def _doing(cursor: Cursor, finite: bool, negated: bool) -> Change | None:
 
     if place_follows and negated:
         return _negated_whole(cursor, text)
+    material = next((text.removeprefix(p) for p in ("made of ", "made from ", "made out of ") if text.startswith(p)), None)
+    if material is not None:
+        return lambda concept: described(concept, material, negated=negated)
     return change
 
 

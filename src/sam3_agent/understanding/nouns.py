@@ -62,9 +62,24 @@ def noun_list(cursor: Cursor, *, statement: bool = False, modified: bool = True)
             break
         joint = "or" if word == "or" else joint
         following = replace(following, concept=bound(following.concept, whole))
+        if len(items) == 1 and _elliptic(items[0].concept, following.concept):
+            items[0] = replace(items[0], concept=_completed(items[0].concept, following.concept))
+        whole = items[0].concept if len(items) == 1 else whole
         items.append(following)
         whole = _joined(items, whole, joint)
     return Item(whole, items[0].determiner, tuple(items)) if len(items) > 1 else replace(items[0], concept=whole)
+
+
+def _elliptic(first: Concept, second: Concept) -> bool:
+    """ "the red and the green apples": an adjective that waits for the noun."""
+    bare = isinstance(first, Phrase) and not first.plural and not first.attributes and first.noun in lex.ADJECTIVES
+    return bare and isinstance(second, Phrase) and bool(second.attributes)
+
+
+def _completed(first: Concept, second: Concept) -> Concept:
+    if isinstance(first, Phrase) and isinstance(second, Phrase):
+        return second.model_copy(update={"attributes": (first.noun,)})
+    return first
 
 
 def item(cursor: Cursor, *, modified: bool = True) -> Item | None:
@@ -90,6 +105,8 @@ def _joiner(cursor: Cursor) -> str | None:
     if lex.JOIN_OUTSIDE.take(cursor):
         return "and"
     comma = cursor.take(",")
+    if comma and lex.JOIN_OUTSIDE.take(cursor):
+        return "and"
     word = cursor.take("and also", "and then", "and", "or", "as well", "nor", "plus")
     if comma and not word and cursor.word() in ("then", "who", "which"):
         return None
@@ -104,8 +121,10 @@ def _exclusion(cursor: Cursor, statement: bool) -> Concept | None:
     if cursor.word() == "not" and cursor.word(1) in lex.WH_WORDS:
         cursor.at = start
         return None
+    if cursor.take("but nothing", "and nothing", "nothing") and cursor.word() in ("that", "which", "with"):
+        return modifiers.after_noun(cursor, Mention(word="ones"), PendingRank())
     taken = lex.EXCEPT.take(cursor) or _plain_but(cursor) or (not statement and _no(cursor, start))
-    if not taken and cursor.word() == "without" and _definite_follows(cursor):
+    if not taken and cursor.word() == "without" and definite_follows(cursor):
         taken = cursor.take("without")
     first = item(cursor) if taken else None
     if first is None:
@@ -140,10 +159,10 @@ def _no(cursor: Cursor, start: int) -> bool:
     return False
 
 
-def _definite_follows(cursor: Cursor) -> bool:
-    """ "without the small ones" leaves things out; "without hats" describes them."""
+def definite_follows(cursor: Cursor) -> bool:
+    """ "without the small ones" leaves things out; "without hats", "without the hat" describe them."""
     ahead = [cursor.word(i) for i in range(1, 7)]
-    return ahead[0] in ("the", "those", "these", "any") and ("ones" in ahead or "one" in ahead)
+    return ahead[0] in ("the", "those", "these", "any") and not set(ahead) & lex.CLOTHES
 
 
 def excluded_from(cursor: Cursor, concept: Concept) -> Concept:
@@ -154,17 +173,18 @@ def excluded_from(cursor: Cursor, concept: Concept) -> Concept:
 
 
 def _without(whole: Concept, excluded: Concept) -> Concept:
-    return Without(base=whole, minus=bound(excluded, whole))
+    return Without(base=whole, minus=bound(excluded, whole, everything=True))
 
 
-def bound(concept: Concept, antecedent: Concept) -> Concept:
-    """ "cars but not the red ones": "ones" is the noun just named."""
-    if not any(mention.word in ("one", "ones") for mention in mentions(concept)):
+def bound(concept: Concept, antecedent: Concept, *, everything: bool = False) -> Concept:
+    """ "cars but not the red ones": "ones" (or "anything that is red") is the noun just named."""
+    words = ("one", "ones", "everything") if everything else ("one", "ones")
+    if not any(mention.word in words for mention in mentions(concept)):
         return concept
     kind = kind_of(antecedent)
     if not mentions(kind) and _recoloured(concept):
         kind = bare_noun(kind)
-    return replaced(concept, lambda mention: kind if mention.word in ("one", "ones") else mention)
+    return replaced(concept, lambda mention: kind if mention.word in words else mention)
 
 
 def _recoloured(concept: Concept) -> bool:
@@ -211,10 +231,22 @@ def _pointer(cursor: Cursor, found: Determiner, rank: PendingRank) -> Concept | 
         if word in ("these", "those", "all", "both") and cursor.take("ones"):
             return Mention(word="them")
         return Mention(word=_POINTERS[word])  # type: ignore[arg-type]
+    if found.said and not is_content(cursor) and _described_behind(cursor):
+        return Mention(word="ones")
     if found.pointing:
         return Mention(word=found.pointing)
     del rank
     return None
+
+
+def _described_behind(cursor: Cursor) -> bool:
+    """ "those on the left", "any that are moving": no noun, but something said of it."""
+    word = cursor.word()
+    if word in ("that", "which", "who"):
+        return True
+    return cursor.word(-1) in ("those", "these", "any", "all", "the") and (
+        lex.RELATIONS.match(cursor) is not None or word in ("with", "without", "in", "on", "at", "not")
+    )
 
 
 def _described_noun(cursor: Cursor, found: Determiner, rank: PendingRank) -> Concept | None:
@@ -296,11 +328,16 @@ def chunk(cursor: Cursor) -> list[str]:
             break
         elif words and _noun_is_over(cursor, words):
             break
-        elif not words and (token.text in lex.SUPERLATIVES or lex.EXCEPT.match(cursor)):
+        elif not words and (token.text in lex.SUPERLATIVES or token.text in _HOLDING or lex.EXCEPT.match(cursor)):
             break
         words.append(token.text)
         cursor.at += 1
     return [nearest(word, "adjectives", 4) for word in words[:-1]] + words[-1:]
+
+
+_HOLDING = frozenset("wearing wear wears holding carrying dressed clad coloured colored painted".split())
+_STATES_BEHIND = frozenset("open closed shut upright asleep awake alive dead empty full lit broken intact damaged alone".split())
+_NOUN_COLOURS = frozenset("orange gold silver olive cream peach ivory amber lavender ginger".split())
 
 
 def _noun_is_over(cursor: Cursor, words: list[str]) -> bool:
@@ -314,13 +351,17 @@ def _noun_is_over(cursor: Cursor, words: list[str]) -> bool:
         return True
     if word in lex.ALWAYS_VERBS or (word in lex.VERBS_THEN and following in lex.STOP | {"up"}):
         return True
+    if word in ("coloured", "colored", "painted") and following in lex.COLOURS:
+        return True
+    if word in lex.COLOURS - _NOUN_COLOURS and not is_content(cursor, 1) and not all(w in lex.ADJECTIVES for w in words):
+        return words[-1] not in lex.ANYTHING
     before_noun = all(w in lex.ADJECTIVES or w in lex.PARTICIPLES for w in words)
     verb_like = word in lex.PARTICIPLES or (word.endswith("ing") and len(word) > 5 and not is_content(cursor, 1))
     if before_noun and not (words[-1] in lex.ANYTHING):
         return False
     if verb_like:
         return word in lex.TRANSITIVE or not is_content(cursor, 1) or following in lex.PARTICIPLES | {"down", "up"}
-    return word in lex.ADJECTIVES and word in lex.STATES and not is_content(cursor, 1) and words[-1] not in lex.ANYTHING
+    return word in _STATES_BEHIND and not is_content(cursor, 1) and words[-1] not in lex.ANYTHING
 
 
 def _phrases(groups: list[list[str]], joints: list[str], found: Determiner, *, negated: bool) -> Concept:
@@ -366,6 +407,8 @@ def _phrase(words: list[str], found: Determiner) -> Phrase:
         details, noun = (f"number {noun[-1]}",), noun[:cut]
         if not noun:
             noun, details = ["person"], (f"wearing {details[0]}",)
+    if noun[-1] in ("everyone", "everybody"):
+        found.every = True
     many = found.many if found.many is not None else is_plural(noun[-1])
     last = lex.ANYONE.get(noun[-1]) or singular(noun[-1])
     return Phrase(noun=" ".join([*noun[:-1], last]), attributes=tuple(words[:split]), details=details, plural=many)

@@ -15,7 +15,7 @@ from sam3_agent.understanding.tokens import Cursor, Token
 _PREPOSITIONS = lex.words("in on from of for across within inside over through throughout during at among to")
 _FILL = lex.words(
     "the this that these those my your our a given attached provided uploaded whole entire current single following "
-    "of same separate first-ever respective whole supplied same"
+    "same separate respective supplied"
 )
 _ALL = lex.words("both all each every")
 _SOME = lex.words("either any")
@@ -24,7 +24,10 @@ _SHOWS = lex.words(
     "show shows contain contains have has include includes depict depicts display displays match matches feature "
     "features hold holds do does is are has had fit fits picture"
 )
-_ASKS = lex.words("does do which what than match matches describe describes fit fits against with and compare for show shows or did")
+_ASKS = lex.words("does do which what than match matches describe describes fit fits against with and compare for show shows or did has have")
+
+
+_HANDED = lex.words("this that these here it sorry oops ok")
 
 
 def fold_pictures(tokens: Sequence[Token]) -> list[Token]:
@@ -69,7 +72,9 @@ def _mention(tokens: Sequence[Token], at: int, before: Sequence[Token]) -> tuple
             numbers.append(lex.ORDINALS[word])
         elif word in _OTHER:
             other = True
-        elif word in lex.NUMBERS and (numbers or whole or before or preposition):
+        elif word == "of" and cursor.at > at and cursor.word(-1) in _ALL | _SOME | {"one", "two"} | set(lex.NUMBERS):
+            pass
+        elif word in lex.NUMBERS and word != "one" and (numbers or whole or before or preposition):
             count = lex.NUMBERS[word]
         elif word in ("and", "or", ",") and numbers:
             if cursor.word(1) not in lex.ORDINALS and cursor.word(2) not in lex.ORDINALS:
@@ -116,7 +121,7 @@ def _with_noun(
     elif numbers:
         scope = Scope(at="numbers", numbers=tuple(numbers))
     specific = scope != Scope()
-    asked = bool(before) and before[-1].text in _ASKS
+    asked = bool(before) and (before[-1].text in _ASKS or (before[-1].text in ("is", "are") and before[0].text in _HANDED))
     if preposition or specific or asked or cursor.word() in _SHOWS or cursor.at - start <= 1 or _ends(cursor):
         if not preposition and not specific and not asked and _is_thing(cursor, before):
             return None

@@ -85,6 +85,7 @@ RelationName = Literal[
 RegionName = Literal[
     "left", "right", "top", "bottom", "middle", "top left", "top right", "bottom left", "bottom right",
     "left third", "right third", "top third", "bottom third", "edge", "corner",
+    "top left corner", "top right corner", "bottom left corner", "bottom right corner",
 ]  # fmt: skip
 RankKey = Literal["area", "width", "height", "length", "left", "right", "top", "bottom", "near", "middle", "score"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding import modifiers, nouns
-from sam3_agent.understanding.concepts import joined
 from sam3_agent.understanding.determiners import Determiner, PendingRank
 from sam3_agent.understanding.nouns import Item
 from sam3_agent.understanding.plan import AnyOf, Claim, Concept, Count, Exists, Filtered, Mention, Phrase, Segment
@@ -104,7 +103,7 @@ def _said_of(cursor: Cursor, concept: Concept) -> Concept:
     change = modifiers.clause(cursor)
     if change is None:
         cursor.at = start
-        return concept
+        return _excepted(cursor, concept)
     return _excepted(cursor, change(concept))
 
 
@@ -354,4 +353,7 @@ def _which_is(cursor: Cursor) -> Segment | None:
 
 def alternatives(found: Item) -> tuple[Concept, ...]:
     """The things of "A or B"."""
-    return tuple(concept for concept, _ in separate(found)) or (joined([found.concept]),)
+    apart = tuple(concept for concept, _ in separate(found))
+    if len(apart) == 1 and isinstance(apart[0], AnyOf):
+        return apart[0].parts
+    return apart

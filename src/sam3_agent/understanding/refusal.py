@@ -65,6 +65,8 @@ def unseen(tokens: list[str]) -> bool:
     """Whether the words ask for what no picture shows ("a joke", "people in the world")."""
     if set(tokens) & lex.WORLD and ("in" in tokens or "on" in tokens or "of" in tokens):
         return True
+    if set(tokens) & {"times", "plus", "divided", "minus", "squared"} and sum(token.isdigit() for token in tokens) > 1:
+        return True
     return bool(set(tokens) & _NEVER_SEEN)
 
 

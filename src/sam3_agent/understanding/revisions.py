@@ -93,6 +93,9 @@ _INSTEAD = PhraseTable.of(
 )
 
 
+_HOLDING = lex.words("wearing wear holding carrying with without in riding")
+
+
 def revise(cursor: Cursor) -> Revise | None:
     """The change that a fragment asks for."""
     start = cursor.at
@@ -122,6 +125,10 @@ def _over(cursor: Cursor) -> bool:
 
 
 def _changed(cursor: Cursor) -> Revise | None:
+    if cursor.word() == "no" and cursor.word(1) == ",":
+        cursor.at += 2
+        target = _target(cursor)
+        return Revise(how="instead", target=target) if target is not None else None
     cursor.skip(("now", "and", "then", "ok", "no", ",", "but", "so", "actually", "yes")) if _table_after_lead(cursor) else None
     for table in (_ONLY, _WITHOUT, _ADD, _INSTEAD):
         found = table.match(cursor)
@@ -154,7 +161,8 @@ def _table_after_lead(cursor: Cursor) -> bool:
 def _target(cursor: Cursor) -> Concept | None:
     """A thing, or only a property ("only red", "without the sitting")."""
     start = cursor.at
-    found = subject(cursor)
+    doing = cursor.word() in lex.TRANSITIVE | lex.POSTURES and not nouns.is_content(cursor, 1) or cursor.word() in _HOLDING
+    found = subject(cursor) if not doing else None
     if found is not None and finished(cursor):
         if isinstance(found.concept, Phrase) and _only_describes(found.concept):
             cursor.at = start

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, Literal, TypeVar
 
 from sam3_agent.understanding.plan import Scope
@@ -30,11 +31,12 @@ class Token:
 class Cursor:
     """A position in a list of tokens. Rules save `at`, try, and put it back when they fail."""
 
-    __slots__ = ("at", "tokens")
+    __slots__ = ("_words", "at", "tokens")
 
     def __init__(self, tokens: Sequence[Token], at: int = 0) -> None:
         self.tokens = tokens
         self.at = at
+        self._words = ["" if token.kind in ("quote", "image") else token.text for token in tokens]
 
     @property
     def done(self) -> bool:
@@ -48,14 +50,13 @@ class Cursor:
 
     def word(self, ahead: int = 0) -> str:
         """The text of a token; empty past either end, for quotations and for pictures."""
-        token = self.peek(ahead)
-        return token.text if token and token.kind not in ("quote", "image") else ""
+        where = self.at + ahead
+        return self._words[where] if 0 <= where < len(self._words) else ""
 
     def take(self, *phrases: str) -> str | None:
         """Move over the first of the phrases that stands here and return it."""
-        for phrase in phrases:
-            words = phrase.split()
-            if all(self.word(i) == word for i, word in enumerate(words)):
+        for words, phrase in _by_first_word(phrases).get(self.word(), ()):
+            if self._words[self.at : self.at + len(words)] == words:
                 self.at += len(words)
                 return phrase
         return None
@@ -68,6 +69,15 @@ class Cursor:
     def rest(self) -> str:
         """What is left, as text."""
         return " ".join(token.text for token in self.tokens[self.at :])
+
+
+@lru_cache(maxsize=1024)
+def _by_first_word(phrases: tuple[str, ...]) -> dict[str, list[tuple[list[str], str]]]:
+    """Phrases by their first word, in the order given: most words start none of them."""
+    table: dict[str, list[tuple[list[str], str]]] = {}
+    for phrase in phrases:
+        table.setdefault(phrase.split()[0], []).append((phrase.split(), phrase))
+    return table
 
 
 class PhraseTable(Generic[T]):
