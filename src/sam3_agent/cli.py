@@ -37,6 +37,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("sam3_agent.measure.compare:compare", "Fine-tuned against baseline: may it replace it?"),
     "export": ("sam3_agent.model:export", "ONNX graphs, held against PyTorch."),
     "pretrain": ("sam3_agent.model:pretrain", "Make the starter weights sam3-lite from their parts."),
+    "register": ("sam3_agent.tracking.register:register", "Log the run; register the candidate if the gate lets it."),
+    "report": ("sam3_agent.report.page:report", "One HTML page about a finished run."),
+    "demo": ("sam3_agent.demo:demo", "The summary, and three questions about bundled pictures."),
     "build-pack": ("sam3_agent.barnyard.build_pack:build_pack", "Remake the pack of cut-outs from packages."),
     "score": ("sam3_agent.measure.score:score", "cgF1 of a prediction file."),
 }

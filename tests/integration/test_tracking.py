@@ -1,0 +1,91 @@
+"""A finished run in a real MLflow on SQLite and a real W&B in offline mode."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_run import WEAK, write_finished_run
+
+from sam3.errors import Unavailable
+from sam3_agent.finished_run import read_run
+from sam3_agent.params import load_params
+from sam3_agent.tracking.mlflow_store import Store
+from sam3_agent.tracking.register import NAME, register, track
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, repo_root: Path):
+    """A finished run whose candidate passes, the working folder, and an MLflow store of its own."""
+    root = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+        patch.setenv("WANDB_MODE", "disabled")
+        (root / "params.yaml").write_text((repo_root / "params.yaml").read_text())
+        write_finished_run(Path(), pairs=24)
+        yield root
+
+
+def test_a_candidate_that_passed_is_registered_with_where_it_comes_from(project: Path) -> None:
+    register()
+    outcome = json.loads(Path("reports/register.json").read_text())
+    assert (outcome["registered"], outcome["name"], outcome["version"]) == (True, "production-candidate-v1", 1)
+
+    client = Store().client
+    version = client.get_model_version_by_alias(NAME, "candidate")
+    run = read_run()
+    assert version.tags["checkpoint_sha256"] == run.candidate.sha256
+    assert version.tags["data_sha256"] == run.training.data_sha256
+    assert json.loads(version.tags["config"])["train.loss.focal_loss_weight"] == "5.0"
+    assert float(version.tags["candidate.cgF1"]) == pytest.approx(run.candidate.cgf1.value, rel=1e-5)
+
+    logged = client.get_run(outcome["run_id"])
+    assert logged.data.metrics["candidate/IL_MCC"] == pytest.approx(run.candidate.il_mcc.value)
+    assert logged.data.tags["git_commit"] == run.training.git_commit
+    assert logged.data.params["params.concept"] == run.concept
+    assert len(client.get_metric_history(outcome["run_id"], "train/loss")) == len(run.training.curve("train/loss"))
+    kept = {file.path for file in client.list_artifacts(outcome["run_id"], "checkpoint")}
+    assert {"checkpoint/model.safetensors", "checkpoint/training.json"} <= kept
+
+
+def test_the_same_weights_twice_are_one_version_of_one_run(project: Path) -> None:
+    params = load_params()
+    first, second = track(read_run(), params), track(read_run(), params)
+    assert (second["run_id"], second["version"]) == (first["run_id"], first["version"])
+    assert len(Store().client.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def test_a_refusal_is_logged_with_its_reasons_and_registers_nothing(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_text(Path("params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    write_finished_run(Path(), pairs=24, candidate=WEAK)
+    register(name="another-name")
+    outcome = json.loads(Path("reports/register.json").read_text())
+    assert outcome["registered"] is False and outcome["version"] is None
+    assert any("not enough" in reason for reason in outcome["reasons"])
+    assert "refused" in capsys.readouterr().out
+    client = Store().client
+    assert client.get_run(outcome["run_id"]).data.tags["gate"] == "refused"
+    assert not client.search_registered_models("name = 'another-name'")
+
+
+def test_wandb_gets_a_copy_where_it_is_configured(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    for place in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.setenv(place, str(tmp_path / place))
+    assert track(read_run(), load_params())["wandb"] == "offline"
+    [held] = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    assert held.stat().st_size > 10_000
+
+
+def test_a_store_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(Unavailable, match=r"broken\.db.*sam3-agent doctor"):
+        Store(f"sqlite:///{tmp_path}/broken.db")
