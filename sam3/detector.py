@@ -30,22 +30,30 @@ IGNORED_BOX = -10  # transformers' label for a padding box
 
 @dataclass
 class Vision:
-    """What the image encoder leaves of B images.
+    """What the image encoder leaves of B images, seen by P pairs.
 
     Attributes:
         levels: feature maps (B, d, H_i, W_i), fine to coarse; the last one is what the DETR sees.
-        positions: sine position encodings of the same shapes.
+        positions: sine position encodings of the same shapes, alike for all images.
+        rows: int64 (P,), the image of each pair; None when pair i is about image i.
     """
 
     levels: tuple[Tensor, ...]
     positions: tuple[Tensor, ...]
+    rows: Tensor | None = None
 
     def take(self, rows: Tensor) -> Vision:
-        """One entry per pair: the images at `rows` (int64, (P,))."""
-        return Vision(
-            tuple(x[rows] for x in self.levels),
-            tuple(x[:1].expand(len(rows), -1, -1, -1) for x in self.positions),
-        )
+        """The same images for the pairs at `rows` (int64, (P,)); nothing is copied yet."""
+        return Vision(self.levels, self.positions, rows if self.rows is None else self.rows[rows])
+
+    def level(self, at: int) -> Tensor:
+        """(P, d, H, W): one level, an entry per pair."""
+        return self.levels[at] if self.rows is None else self.levels[at].index_select(0, self.rows)
+
+    def position(self, at: int) -> Tensor:
+        """(P, d, H, W): the position encoding of a level, an entry per pair."""
+        pairs = len(self.levels[at]) if self.rows is None else len(self.rows)
+        return self.positions[at][:1].expand(pairs, -1, -1, -1)
 
 
 @dataclass
@@ -118,13 +126,16 @@ class Sam3Detector(Sam3Model):
         """
         if boxes is None:
             return words
-        geometry = self.geometry_encoder(
-            box_embeddings=boxes.boxes,
-            box_mask=boxes.labels != IGNORED_BOX,
-            box_labels=boxes.labels.clamp(min=0),
-            img_feats=vision.levels,
-            img_pos_embeds=vision.positions,
-        )
+        # RoI pooling knows no bfloat16, and its detour over float16 fails under autocast on a CPU
+        with torch.autocast(boxes.boxes.device.type, enabled=False):
+            dtype = self.geometry_encoder.final_proj.weight.dtype
+            geometry = self.geometry_encoder(
+                box_embeddings=boxes.boxes.to(dtype),
+                box_mask=boxes.labels != IGNORED_BOX,
+                box_labels=boxes.labels.clamp(min=0),
+                img_feats=(vision.level(-1).to(dtype),),  # the coarsest is the only one it reads
+                img_pos_embeds=(vision.position(-1).to(dtype),),
+            )
         seen = geometry.attention_mask & (boxes.labels >= 0).any(1, keepdim=True)
         return Words(torch.cat([words.features, geometry.last_hidden_state], 1), torch.cat([words.mask, seen], 1))
 
@@ -132,9 +143,9 @@ class Sam3Detector(Sam3Model):
         """Find the concept of each pair: vision, words and boxes have one entry per pair."""
         prompt = self.prompt(vision, words, boxes)
         encoded = self.detr_encoder(
-            vision_features=[vision.levels[-1]],
+            vision_features=[vision.level(-1)],
             text_features=prompt.features,
-            vision_pos_embeds=[vision.positions[-1]],
+            vision_pos_embeds=[vision.position(-1)],
             text_mask=prompt.mask,
         )
         decoded = self.detr_decoder(
@@ -159,7 +170,7 @@ class Sam3Detector(Sam3Model):
         encoded, prompt, vision = found.encoded, found.prompt, found.vision
         if pairs is not None:
             encoded, prompt = encoded[pairs], prompt.take(pairs)
-            vision = Vision(tuple(x[pairs] for x in vision.levels), ())
+            vision = vision.take(pairs)
         normed = head.prompt_cross_attn_norm(encoded)
         attention_mask = create_bidirectional_mask(
             config=head.config,
@@ -170,7 +181,9 @@ class Sam3Detector(Sam3Model):
         attended, _ = head.prompt_cross_attn(
             query=normed, key=prompt.features, value=prompt.features, attention_mask=attention_mask
         )
-        return head._embed_pixels(list(vision.levels), encoded + head.prompt_cross_attn_dropout(attended))
+        return head._embed_pixels(
+            [vision.level(at) for at in range(len(vision.levels))], encoded + head.prompt_cross_attn_dropout(attended)
+        )
 
     def mask_logits(self, pixels: Tensor, pair: Tensor, queries: Tensor) -> Tensor:
         """Masks of chosen queries.
@@ -185,7 +198,7 @@ class Sam3Detector(Sam3Model):
         """
         head = self.mask_decoder
         places = head.instance_projection(pixels)
-        return torch.einsum("nc,nchw->nhw", head.mask_embedder(queries), places[pair])
+        return torch.einsum("nc,nchw->nhw", head.mask_embedder(queries), places.index_select(0, pair))
 
     def semantic_logits(self, pixels: Tensor) -> Tensor:
         """(P', d, H, W) pixel embeddings -> (P', H, W) logits of "this pixel is the concept"."""

@@ -69,7 +69,7 @@ class TorchEngine:
         for start in range(0, len(arrays), self.batch):
             group = arrays[start : start + self.batch]
             pixels = np.stack([to_model(image, self.checkpoint.image_size) for image in group])
-            with torch.inference_mode():
+            with torch.no_grad():
                 vision = self.model.encode_images(torch.from_numpy(pixels).to(self.device))
             for at, image in enumerate(group):
                 one = Vision(tuple(x[at : at + 1] for x in vision.levels), tuple(x[:1] for x in vision.positions))
@@ -96,7 +96,7 @@ class TorchEngine:
         boxes, box_warnings = self._boxes(embeddings, prompts)
         levels = zip(*(item.vision.levels for item in embeddings), strict=True)
         positions = embeddings[0].vision.positions
-        with torch.inference_mode():
+        with torch.no_grad():
             vision = Vision(
                 tuple(torch.cat(level) for level in levels),
                 tuple(x.expand(len(prompts), -1, -1, -1) for x in positions),
@@ -111,7 +111,7 @@ class TorchEngine:
         import torch
 
         def masks_of(kept: np.ndarray) -> np.ndarray:
-            with torch.inference_mode():
+            with torch.no_grad():
                 row = torch.tensor([pair], device=self.device)
                 pixels = self.model.pixel_embeddings(found, row)
                 queries = found.queries[-1][pair][torch.from_numpy(kept).to(self.device)]
@@ -134,7 +134,7 @@ class TorchEngine:
 
         if phrase not in self._words:
             tokens = self.checkpoint.tokenizer.encode([phrase])
-            with torch.inference_mode():
+            with torch.no_grad():
                 words = self.model.encode_text(
                     torch.from_numpy(tokens.ids).to(self.device),
                     torch.from_numpy(tokens.mask).to(self.device),

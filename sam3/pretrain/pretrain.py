@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from sam3.checkpoint import lite_config, save_checkpoint
+from sam3.config import typed
 from sam3.detector import Sam3Detector
 from sam3.errors import BadConfig, Unavailable
 from sam3.files import atomic_write
@@ -166,6 +167,8 @@ def detect(
     from lightning.pytorch.loggers import CSVLogger
     from torch.utils.data import DataLoader
 
+    # on a CPU the flash kernel's backward pass costs more than writing the attention out
+    model.set_attn_implementation("eager" if not torch.cuda.is_available() else "sdpa")
     last = out / "last.ckpt"
     # the trunk is frozen, its projection learns: `EfficientNetLiteBackbone.forward` keeps gradients out of it
     module = DetectorModule(
@@ -214,12 +217,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> PretrainConfig:
         BadConfig: the file is missing, or a key or value is not what `PretrainConfig` expects.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     if not path.is_file():
         raise BadConfig(f"{path}: no such config. Try configs/pretrain.yaml.", field="config")
-    try:
-        values = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PretrainConfig), values))  # type: ignore[return-value]
-    except OmegaConfBaseException as error:
-        raise BadConfig(f"{path}: {str(error).splitlines()[0]}", field="config") from error
+    values = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+    return typed(PretrainConfig, values, str(path))

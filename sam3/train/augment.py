@@ -42,12 +42,12 @@ class Augment:
 
     def __call__(self, image: UInt8Array, masks: np.ndarray, rng: np.random.Generator) -> tuple[UInt8Array, np.ndarray]:
         """Change an image (H, W, 3) and its masks (n, H, W) alike; masks cropped away are dropped."""
-        before = masks.reshape(len(masks), -1).sum(1)
+        before = masks.sum((1, 2), dtype=np.int64)
         image, masks = self._turn(image, masks, rng)
         image, masks = self._crop(image, masks, rng)
         if rng.random() < self.config.flip:
             image, masks = image[:, ::-1], masks[:, :, ::-1]
-        after = masks.reshape(len(masks), -1).sum(1)
+        after = masks.sum((1, 2), dtype=np.int64)
         masks = masks[after >= np.maximum(self.config.least_visible * before, 1)]
         return np.ascontiguousarray(self._recolour(image, rng)), np.ascontiguousarray(masks)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sam3.config import typed
 from sam3.errors import BadConfig
 from sam3.train.augment import AugmentConfig
 from sam3.train.losses import LossConfig
@@ -91,10 +92,10 @@ def compose(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         with initialize_config_dir(str(file.parent), version_base="1.3"):
             raw = hydra_compose(file.stem, overrides=list(overrides))
         OmegaConf.resolve(raw)
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), raw))  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException) as error:
         first = str(error).strip().splitlines()[0]
         raise BadConfig(f"{path}: {first} Compare with the groups in {file.parent}.", field="config") from error
+    return typed(TrainConfig, raw, str(path))
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:

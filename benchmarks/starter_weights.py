@@ -1,0 +1,176 @@
+"""What the starter weights can do, on scenes they never saw: python benchmarks/starter_weights.py [--scenes 200]
+
+Five figures, each over pairs composed with a fixed seed from cut-outs that pretraining held out (one whole
+drawing style), or from photographs without anything on them. Writes benchmarks/results/starter_weights.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from tqdm import tqdm
+
+from sam3.engines import load_engine
+from sam3.eval.cgf1 import CgF1
+from sam3.eval.matching import PairScore, match, pair_overlap
+from sam3.eval.predictions import Prediction
+from sam3.eval.saco import Annotation
+from sam3.files import write_json
+from sam3.pretrain.stream import SceneMaker, StreamConfig
+from sam3.scenes.compose import Scene, SceneObject
+from sam3.scenes.pack import Cutout, Pack
+from sam3.scenes.phrases import Vocabulary, Wording, negative_phrase, positive_phrase
+from sam3.types import Detections, Prompt
+
+ASKED = 40  # concepts asked of every empty photograph
+
+
+@dataclass
+class Held:
+    """Scenes of the held-out style, restricted to concepts that pretraining knows in other styles."""
+
+    maker: SceneMaker
+    vocabulary: Vocabulary
+
+    @classmethod
+    def load(cls, pack: Pack) -> Held:
+        """From the pack's own marks."""
+        seen = {cutout.concept for cutout in pack.select(holdout=[""])}
+        cutouts = [cutout for cutout in pack.select(holdout=["style"]) if cutout.concept in seen]
+        config = StreamConfig(seed=99, max_objects=5, empty_share=0.0)
+        return cls(SceneMaker(cutouts, pack.backgrounds, config), Vocabulary(cutouts))
+
+
+def rle(masks: np.ndarray) -> list[Any]:
+    """bool (N, H, W) -> COCO run-length encodings."""
+    return list(coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))) if len(masks) else []
+
+
+def score(number: int, found: Detections, things: list[SceneObject]) -> PairScore:
+    """One pair, scored by the project's metric."""
+    rows = [
+        Prediction(at, 1, float(value), None, code)
+        for at, (value, code) in enumerate(zip(found.scores, rle(found.masks), strict=True))
+    ]
+    truth = rle(np.stack([thing.mask for thing in things])) if things else []
+    return match(
+        pair_overlap(number, rows, [Annotation(at, 1, False, None, code) for at, code in enumerate(truth)], "segm")
+    )
+
+
+def open_vocabulary(engine: Any, held: Held, scenes: int) -> dict[str, float]:
+    """cgF1 and its parts on plain names, positives and negatives alike; IoU of matched instances."""
+    plain = Wording(specific=1.0, colour=0, size=0, plural=0.3)
+    pairs: list[PairScore] = []
+    for number in tqdm(range(scenes), desc="open vocabulary"):
+        scene, shown, rng = held.maker(number)
+        if not scene.objects:
+            continue
+        phrases = [positive_phrase(scene.objects, rng, plain) for _ in range(2)]
+        phrases += [negative_phrase(scene.objects, shown, held.vocabulary, rng, plain) for _ in range(2)]
+        found = ask(engine, scene, [Prompt(phrase.text) for phrase in phrases])
+        pairs += [
+            score(len(pairs) + at, answer, [scene.objects[index] for index in phrase.objects])
+            for at, (phrase, answer) in enumerate(zip(phrases, found, strict=True))
+        ]
+    metric = CgF1("segm", tuple(pairs))
+    ious = [hit.iou for pair in pairs for hit in pair.matches if hit.iou >= 0.5]
+    return {
+        "pairs": len(pairs),
+        "cgf1": metric.cgf1,
+        "pmf1": metric.pmf1,
+        "il_mcc": metric.il_mcc,
+        "matched_iou": float(np.mean(ious)) if ious else 0.0,
+    }
+
+
+def attributes(engine: Any, held: Held, scenes: int) -> dict[str, float]:
+    """Share of kind and attribute phrases ("bird", "red apple") whose presence is on the right side of 0.5."""
+    wording = Wording(specific=0.0, colour=0.5, size=0.0, plural=0.3, same_kind=0.3, wrong_colour=0.4)
+    right = total = 0
+    for number in tqdm(range(scenes, 2 * scenes), desc="attributes"):
+        scene, shown, rng = held.maker(number)
+        if not scene.objects:
+            continue
+        phrases = [positive_phrase(scene.objects, rng, wording)]
+        phrases += [negative_phrase(scene.objects, shown, held.vocabulary, rng, wording)]
+        for phrase, found in zip(phrases, ask(engine, scene, [Prompt(p.text) for p in phrases]), strict=True):
+            right += (found.presence > 0.5) == bool(phrase.objects)
+            total += 1
+    return {"pairs": total, "right_presence": right / max(total, 1)}
+
+
+def absent(engine: Any, pack: Pack, held: Held) -> dict[str, float]:
+    """Share of (photograph, absent concept) pairs with presence above 0.5."""
+    rng = np.random.default_rng(5)
+    asked = [held.vocabulary.concepts[at] for at in rng.permutation(len(held.vocabulary.concepts))[:ASKED]]
+    high = total = 0
+    for background in tqdm(pack.backgrounds, desc="absent"):
+        phrases = [name for name in asked if name not in background.shows]
+        [embedding] = engine.encode([background.rgb])
+        found = engine.ground([embedding] * len(phrases), [Prompt(name) for name in phrases])
+        high += sum(answer.presence > 0.5 for answer in found)
+        total += len(found)
+    return {"pairs": total, "false_presence": high / max(total, 1)}
+
+
+def exemplars(engine: Any, pack: Pack, scenes: int) -> dict[str, float]:
+    """One box on an instance: share of the instances of its kind that come back at IoU 0.5 or more."""
+    cutouts = pack.select(holdout=["style"])
+    hits = total = 0
+    for number in tqdm(range(scenes), desc="exemplars"):
+        rng = np.random.default_rng([7, number])
+        same: Cutout = cutouts[rng.integers(len(cutouts))]
+        other: Cutout = cutouts[rng.integers(len(cutouts))]
+        maker = SceneMaker([same], pack.backgrounds, StreamConfig())
+        maker._choose = lambda _, pair=(same, other): [pair[0], pair[0], pair[0], pair[1]]  # type: ignore[method-assign]
+        scene, _, _ = maker(number)
+        mine = [thing for thing in scene.objects if thing.cutout is same]
+        if len(mine) < 2:
+            continue
+        [found] = ask(engine, scene, [Prompt(boxes=mine[0].box[None])])
+        pair = score(number, found, mine)
+        hits, total = hits + int(pair.tp[0]), total + len(mine)
+    return {"instances": total, "recall": hits / max(total, 1)}
+
+
+def ask(engine: Any, scene: Scene, prompts: list[Prompt]) -> list[Detections]:
+    """All prompts of one scene; the picture is encoded once."""
+    [embedding] = engine.encode([scene.image])
+    return list(engine.ground([embedding] * len(prompts), prompts))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", default="sam3-lite")
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/starter_weights.json"))
+    args = parser.parse_args()
+    pack = Pack.load()
+    held = Held.load(pack)
+    engine: Any = load_engine("torch", checkpoint=args.checkpoint, device="cpu")
+    results = {
+        "checkpoint": args.checkpoint,
+        "sha256": engine.checkpoint.sha256,
+        "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "open_vocabulary": open_vocabulary(engine, held, args.scenes),
+        "attributes": attributes(engine, held, args.scenes),
+        "absent": absent(engine, pack, held),
+        "exemplars": exemplars(engine, pack, args.scenes),
+    }
+    write_json(args.out, results)
+    for name in ("open_vocabulary", "attributes", "absent", "exemplars"):
+        print(name, {key: round(value, 3) for key, value in results[name].items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Pictures in, detections out: the arithmetic shared by the engines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sam3.errors import BadInput
+from sam3.pixels import check_image, from_model, normalise_boxes, to_model
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "dtype float32"),
+        (np.zeros((4, 4), np.uint8), "(H, W, 3)"),
+        (np.zeros((4, 4, 4), np.uint8), "(H, W, 3)"),
+        (np.zeros((0, 4, 3), np.uint8), "no pixels"),
+    ],
+)
+def test_what_is_no_rgb_image_is_named(image: np.ndarray, says: str) -> None:
+    with pytest.raises(BadInput, match=says.replace("(", r"\(").replace(")", r"\)")):
+        check_image(image)
+
+
+def test_black_is_minus_one_and_white_is_one() -> None:
+    image = np.zeros((10, 20, 3), np.uint8)
+    image[:, 10:] = 255
+    out = to_model(image, 16)
+    assert out.shape == (3, 16, 16) and out.dtype == np.float32
+    assert out.min() == -1.0 and out.max() == 1.0
+
+
+def test_boxes_become_shares_of_the_image() -> None:
+    boxes, warnings = normalise_boxes(np.array([[10, 20, 30, 60]]), height=100, width=200)
+    np.testing.assert_allclose(boxes, [[0.1, 0.4, 0.1, 0.4]], atol=1e-6)
+    assert warnings == ()
+
+
+def test_a_box_that_sticks_out_is_clipped_and_said() -> None:
+    boxes, warnings = normalise_boxes(np.array([[-10, 0, 100, 50]]), height=100, width=100)
+    np.testing.assert_allclose(boxes, [[0.5, 0.25, 1.0, 0.5]], atol=1e-6)
+    assert "box 0 clipped" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("box", "says"),
+    [([200, 0, 300, 50], "outside"), ([10, 10, 10, 20], "empty"), ([np.nan, 0, 1, 1], "finite"), ([1, 2, 3], "shape")],
+)
+def test_boxes_that_show_nothing_are_refused(box: list[float], says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        normalise_boxes(np.array([box]), height=100, width=100)
+
+
+def answer(logits: list[float], presence: float = 10.0, **options: object) -> object:
+    count = len(logits)
+    boxes = np.tile(np.array([[0.0, 0.0, 0.5, 1.0]], np.float32), (count, 1))
+
+    def masks_of(kept: np.ndarray) -> np.ndarray:
+        return np.stack([np.where(np.arange(4) < at + 1, 1.0, -1.0)[None].repeat(4, 0) for at in kept]).astype(np.float32)
+
+    return from_model(np.array(logits, np.float32), boxes, presence, masks_of, (8, 16), threshold=0.5, **options)
+
+
+def test_kept_queries_come_best_first_in_pixels() -> None:
+    found = answer([1.0, -5.0, 3.0])
+    assert [round(float(score), 2) for score in found.scores] == [0.95, 0.73]
+    np.testing.assert_allclose(found.boxes[0], [0, 0, 8, 8])
+    assert found.masks.shape == (2, 8, 16) and found.masks[0].sum() > found.masks[1].sum()
+
+
+def test_absent_concepts_silence_every_query() -> None:
+    found = answer([5.0, 5.0], presence=-10.0)
+    assert len(found) == 0 and found.presence < 0.01 and found.masks.shape == (0, 8, 16)
+
+
+def test_a_full_house_is_said() -> None:
+    assert "all 2 object slots are used" in answer([3.0, 3.0]).warnings[0]

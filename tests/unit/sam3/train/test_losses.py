@@ -1,0 +1,106 @@
+"""The loss teaches each kind of pair what it should, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+import torch
+
+from sam3.detector import Sam3Detector
+from sam3.train.losses import LossConfig, detection_loss, mask_losses, resize_masks
+from sam3.train.matcher import MatchCosts, match
+from sam3.train.module import DetectorModule, OptimizerConfig
+from sam3.train.targets import PairBatch
+
+
+def loss_of(model: Sam3Detector, batch: PairBatch, config: LossConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    module = DetectorModule(model, config, OptimizerConfig(), total_steps=1, frozen=())
+    return detection_loss(model, module(batch), batch, config)
+
+
+def only(batch: PairBatch, pair: int) -> PairBatch:
+    return replace(
+        batch,
+        image_of_pair=batch.image_of_pair[pair : pair + 1],
+        ids=batch.ids[pair : pair + 1],
+        mask=batch.mask[pair : pair + 1],
+        boxes=[batch.boxes[pair]],
+        masks=[batch.masks[pair]],
+        pair_ids=[batch.pair_ids[pair]],
+    )
+
+
+def test_every_term_is_finite_and_logged_apart(model: Sam3Detector, batch: PairBatch) -> None:
+    loss, terms = loss_of(model, batch, LossConfig())
+    expected = {"class", "presence", "box", "giou", "mask", "dice", "semantic", "presence_positive", "presence_negative"}
+    assert set(terms) == expected
+    assert torch.isfinite(loss) and all(torch.isfinite(term) for term in terms.values())
+
+
+def test_everything_but_the_unused_level_gets_a_gradient(model: Sam3Detector, batch: PairBatch) -> None:
+    loss, _ = loss_of(model, batch, LossConfig())
+    loss.backward()
+    without = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    allowed = ("vision_encoder.neck.fpn_layers.3", "geometry_encoder", "text_encoder.text_projection")
+    assert all(name.startswith(allowed) for name in without), sorted(without)
+
+
+def test_a_negative_pair_teaches_only_presence(model: Sam3Detector, batch: PairBatch) -> None:
+    config = LossConfig(semantic_on_negatives=False)
+    loss, terms = loss_of(model, only(batch, 1), config)
+    assert float(terms["class"]) == float(terms["box"]) == float(terms["giou"]) == 0 and "mask" not in terms
+    layers = model.config.detr_decoder_config.num_layers
+    torch.testing.assert_close(loss, config.presence_loss_weight * layers * terms["presence"])
+    loss.backward()
+    assert model.dot_product_scoring.query_proj.weight.grad.abs().sum() == 0
+    assert model.detr_decoder.presence_head.layer3.weight.grad.abs().sum() > 0
+
+
+def test_pretraining_teaches_queries_to_be_silent_on_negatives(model: Sam3Detector, batch: PairBatch) -> None:
+    _, terms = loss_of(model, only(batch, 1), LossConfig(class_on_negatives=True))
+    assert float(terms["class"]) > 0
+
+
+@pytest.mark.parametrize("name", ["focal_loss_weight", "dice_loss_weight", "iou_loss_weight", "presence_loss_weight"])
+def test_each_weight_is_a_knob(model: Sam3Detector, batch: PairBatch, name: str) -> None:
+    base = LossConfig()
+    with torch.no_grad():
+        one, _ = loss_of(model, batch, base)
+        two, _ = loss_of(model, batch, replace(base, **{name: 2 * getattr(base, name)}))
+    assert float(two) > float(one)
+
+
+def test_the_matching_is_the_cheapest_of_all() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 4, generator=generator)
+    corner = torch.rand(1, 4, 2, generator=generator) * 0.5
+    boxes = torch.cat([corner, corner + 0.3], -1)
+    targets = [boxes[0, [2, 0, 3]] + 0.01]
+    found = match(logits, boxes, targets, MatchCosts(focal=0.0, box=1.0, giou=0.0))
+    cost = torch.cdist(boxes[0], targets[0], p=1)
+    best = min(permutations(range(4), 3), key=lambda order: sum(float(cost[q, t]) for t, q in enumerate(order)))
+    assert found.query[found.target.argsort()].tolist() == list(best) == [2, 0, 3]
+
+
+def test_more_objects_than_queries_matches_as_many_as_there_are() -> None:
+    boxes = torch.rand(1, 2, 4).sort(-1).values
+    found = match(torch.zeros(1, 2), boxes, [torch.rand(5, 4).sort(-1).values], MatchCosts())
+    assert len(found.query) == 2 and len(set(found.query.tolist())) == 2
+
+
+def test_perfect_masks_cost_nothing() -> None:
+    truth = torch.zeros(1, 8, 8)
+    truth[0, 2:6, 2:6] = 1
+    focal, dice = mask_losses((truth - 0.5) * 40, truth)
+    assert float(focal) < 1e-6 and float(dice) < 0.01
+    focal, dice = mask_losses((0.5 - truth) * 40, truth)
+    assert float(focal) > 1 and float(dice) > 0.9
+
+
+def test_masks_shrink_by_area() -> None:
+    masks = torch.zeros(1, 4, 4)
+    masks[0, 0, :2] = 1
+    assert resize_masks(masks, (2, 2))[0].tolist() == [[0.5, 0.0], [0.0, 0.0]]
+    assert resize_masks(torch.zeros(0, 4, 4), (2, 2)).shape == (0, 2, 2)
