@@ -175,7 +175,7 @@ class Session:
             answered = self._completed(waiting, reading, arrived)
             if answered is not None:
                 return (answered,), ""
-        if not reading.drafts and arrived and self._memory.last is not None and reading.trouble in ("nothing named", "unclear", ""):
+        if not reading.drafts and arrived and self._memory.last is not None and reading.trouble in ("nothing named", "unclear", "silent"):
             return (Draft(self._memory.last.plan.model_copy(update={"scope": Scope(at="this")})),), ""
         if not reading.drafts and self._agent.planner is not None:
             plan = self._agent.planner.plan(query)
@@ -202,6 +202,8 @@ class Session:
         outcomes: list[tuple[Plan, Outcome]] = []
         for draft in drafts:
             resolved = resolve(draft, self._memory, arrived, len(self._media))
+            if isinstance(resolved, Question) and (outcomes or draft is not drafts[-1]) and resolved.wants != "media":
+                continue
             if isinstance(resolved, Question):
                 self._memory.waiting, self._lacks = draft, resolved.wants
                 return Reply("clarify", resolved.text, plan=None)
@@ -229,7 +231,7 @@ class Session:
         return outcome
 
     def _asked_back(self, trouble: str) -> Reply:
-        if trouble == "unsupported":
+        if trouble in ("unsupported", "silent"):
             return Reply("unsupported", f"That is not something I can see in a picture. {ABILITIES}")
         return Reply("clarify", _ASK_BACK.get(trouble, _ASK_BACK["unclear"]))
 

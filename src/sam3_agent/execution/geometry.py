@@ -159,11 +159,14 @@ def rows_meet(a: Thing, b: Thing) -> bool:
     return a.y0 < b.y1 and b.y0 < a.y1
 
 
-def related(name: str, things: Sequence[Thing], landmarks: Sequence[Thing], frame: Frame, *, of_all: bool) -> list[Thing]:
+def related(
+    name: str, things: Sequence[Thing], landmarks: Sequence[Thing], frame: Frame, *, of_all: bool, one: bool = False
+) -> list[Thing]:
     """The things that stand in a relation to the landmarks (to all of them, for directions, with `of_all`).
 
-    "above" and "below" prefer what is in the landmark's column, "next to" what is beside it rather than over it;
-    where the strict rule finds nothing, "inside" and "next to" have a second best (the nearest one).
+    Where `one` thing is meant, "above" and "below" prefer what is in the landmark's column; "next to" prefers what is
+    beside it to what is over it. Where the strict rule finds nothing, "inside" has a second best, and "next to" takes
+    the nearest (and what is hardly farther).
     """
     quantifier = all if of_all and name in ("left of", "right of", "above", "below") else any
 
@@ -176,21 +179,21 @@ def related(name: str, things: Sequence[Thing], landmarks: Sequence[Thing], fram
         return chosen
 
     found = holding(RELATIONS[name])
-    if name in ("above", "below", "next to"):
+    if name == "next to" or (one and name in ("above", "below")):
         meets = rows_meet if name == "next to" else columns_meet
         beside = [t for t in found if any(meets(t, mark) for mark in landmarks if mark.number != t.number)]
         found = beside or found
     if not found and name == "inside":
         found = holding(partly_inside)
     if not found and name == "next to":
-        found = _nearest_one(things, landmarks, 0.25 * frame.diagonal)
+        found = _nearest(things, landmarks, 0.25 * frame.diagonal)
     return found
 
 
-def _nearest_one(things: Sequence[Thing], landmarks: Sequence[Thing], limit: float) -> list[Thing]:
-    pairs = [(gap(t, mark), t.number, t) for t in things for mark in landmarks if mark.number != t.number]
-    best = min(pairs, default=None, key=lambda pair: pair[:2])
-    return [best[2]] if best is not None and best[0] <= limit else []
+def _nearest(things: Sequence[Thing], landmarks: Sequence[Thing], limit: float) -> list[Thing]:
+    gaps = {t.number: min((gap(t, m) for m in landmarks if m.number != t.number), default=limit + 1) for t in things}
+    best = min(gaps.values(), default=limit + 1)
+    return [t for t in things if best <= limit and gaps[t.number] <= 1.2 * best]
 
 
 def between(thing: Thing, first: Thing, second: Thing) -> bool:

@@ -33,7 +33,7 @@ def in_region(thing: Thing, name: str, frame: Frame) -> bool:
 
     Sides are halves, corners quarters, "third" is a third; "middle" is the central half in both directions; "edge"
     means that the box reaches within 1 % of the border; "corner" that the centre is in an outer third both ways,
-    and a named corner that it is in the outer 40 % both ways.
+    and a named corner that it is in the outer 35 % both ways.
     """
     x, y = thing.cx / frame.width, thing.cy / frame.height
     if name == "middle":
@@ -43,7 +43,7 @@ def in_region(thing: Thing, name: str, frame: Frame) -> bool:
         return thing.x0 <= near or thing.y0 <= near or thing.x1 >= frame.width - near or thing.y1 >= frame.height - near
     if name == "corner":
         return min(x, 1 - x) < 1 / 3 and min(y, 1 - y) < 1 / 3
-    limit = 1 / 3 if name.endswith("third") else 0.4 if name.endswith("corner") else 0.5
+    limit = 1 / 3 if name.endswith("third") else 0.35 if name.endswith("corner") else 0.5
     tests = {"left": x < limit, "right": x > 1 - limit, "top": y < limit, "bottom": y > 1 - limit}
     return all(tests[word] for word in name.split() if word in tests)
 
@@ -84,7 +84,8 @@ def within(thing: Thing, size: Size, frame: Frame) -> bool:
     """Whether a measure keeps its bound; shares are of the picture's area, width or height."""
     whole = {"area": frame.height * frame.width, "width": frame.width, "height": frame.height, "length": max(frame.height, frame.width)}
     value = extent(thing, size.measure) / (whole[size.measure] if size.unit == "share" else 1)
-    return compare(value, size.comparison, size.value) != size.negated
+    holds = compare(value, size.comparison, size.value) and (size.upper is None or value <= size.upper)
+    return holds != size.negated
 
 
 def compare(value: float, comparison: str, bound: float) -> bool:

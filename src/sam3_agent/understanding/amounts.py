@@ -135,7 +135,7 @@ def _how_big(cursor: Cursor) -> MeasureOf | None:
     thing = nouns.noun_list(cursor)
     if thing is None:
         return None
-    cursor.take("in pixels", "compared to", "relative to", "in relation to", "in comparison to", "as a fraction", "as a percentage",
+    cursor.take("in pixels", "compared to", "relative to", "compared", "relative", "in relation", "in relation to", "in comparison to", "as a fraction", "as a percentage",
                 "as a share", "in proportion to", "compared with", "as part")  # fmt: skip
     _picture(cursor)
     return MeasureOf(target=thing.concept, what=what)  # type: ignore[arg-type]

@@ -67,6 +67,7 @@ _AFTER = sorted(
         "you see|that you see|that you find|you find|that are there|that there are|that there is|there are|"
         "i would appreciate it|i appreciate it|that would be great|that would be nice|that would be lovely|"
         "and nothing other|no more|no others|and no others|and no more|each|each one|from each other|"
+        "segmented|highlighted|outlined|masked|masked out|marked|shown|detected|found|to be segmented|to be highlighted|to be outlined|to be marked|"
         "in it|on it|in this|of it|pretty please|when you can|kindly|appreciate it|ta|yeah|huh"
     ).split("|")), key=len, reverse=True)  # fmt: skip
 _REASONS = PhraseTable.of(
@@ -216,11 +217,16 @@ def _strip_after(result: Bared) -> None:
                 break
 
 
+_WISHED = lex.words("segmented highlighted outlined masked marked shown detected found")
+
+
 def _needed(texts: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
     """Whether the words before make the last ones part of the request ("the man", "all there", "to the right")."""
     before = texts[-len(phrase) - 1] if len(texts) > len(phrase) else ""
     if phrase in (("man",), ("friend",), ("agent",), ("right",), ("x",), ("each",), ("mate",), ("buddy",), ("correct",), ("true",)):
         return before not in (",", "thanks", "please", "hello")
+    if phrase[-1] in _WISHED:
+        return texts[0] not in ("i", "we")
     if phrase == ("there",) or phrase == ("there", "are") or phrase == ("you", "see"):
         return before in ("is", "are", "many", "can", "do", "who", "what")
     if phrase == ("here",):

@@ -28,7 +28,7 @@ from sam3_agent.understanding.refusal import other_work, unseen
 from sam3_agent.understanding.revisions import revise
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
 
-Trouble = Literal["", "unsupported", "nothing named", "open question", "unclear"]
+Trouble = Literal["", "unsupported", "nothing named", "open question", "unclear", "silent"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,16 @@ _SAME = PhraseTable.of(
     "run it|run that|perform the same|now look|look|instead|can you do the same|try the same|show me the same|show the same",
     True,
 )
+_MASKS = PhraseTable.of(
+    "|".join(
+        f"{article}{what} {of}"
+        for article in ("", "the ", "a ", "all ", "all the ", "an ")
+        for what in ("mask", "masks", "outline", "outlines", "segmentation", "segmentations", "segmentation mask", "segmentation masks",
+                     "bounding box", "bounding boxes", "box", "boxes", "contour", "contours", "shape", "location", "locations", "position")
+        for of in ("of", "for", "around")
+    ),
+    True,
+)  # fmt: skip
 _STARTERS = lex.words(
     "how segment find show highlight mark outline select detect locate count which where track follow "
     "mask circle identify tell pick extract label spot give verify check compare what measure isolate"
@@ -131,7 +141,7 @@ def read(text: str, images: int = 1) -> Reading:
         return Reading((), "unsupported", delivers) if serious else Reading(tuple(_shared_scope(drafts, scope)), "", delivers)
     trouble = next((t for t in ("unsupported", "open question", "nothing named") if t in troubles), None)
     if trouble is None and not troubles:
-        trouble = "nothing named" if delivers or not sentences else "unsupported"
+        trouble = "nothing named" if delivers or not sentences else "silent"
     return Reading((), trouble or "unclear", delivers)  # type: ignore[arg-type]
 
 
@@ -172,7 +182,7 @@ def _clause(tokens: Sequence[Token], images: int) -> Reading:
         return Reading()
     if _idle(clause.tokens):
         return Reading(scope=split_scope(clause.tokens)[1])
-    drafts = _parsed(clause, images) or _cut(clause, images) or _after_colon(clause, images)
+    drafts = _after_colon(folded, images) or _parsed(clause, images) or _cut(clause, images)
     if _delivers(clause.tokens) and not any(not draft.bare for draft in drafts):
         return Reading(delivers=True)
     if not drafts and _open_question(clause.tokens):
@@ -193,13 +203,13 @@ def _idle(tokens: Sequence[Token]) -> bool:
     return cursor.at > 0 and finished(cursor)
 
 
-def _after_colon(clause: Bared, images: int) -> list[Draft]:
+def _after_colon(tokens: Sequence[Token], images: int) -> list[Draft]:
     """ "We need this for our newsletter: please outline the women"."""
-    at = next((i for i, token in enumerate(clause.tokens) if token.text == ":"), None)
-    if at is None:
+    at = next((i for i, token in enumerate(tokens) if token.text == ":"), None)
+    if at is None or tokens[0].text in lex.WH_WORDS | lex.AUXILIARIES | lex.COPULAS:
         return []
-    pictures = [token for token in clause.tokens[:at] if token.kind == "image" and token.preposition]
-    after = bared([*clause.tokens[at + 1 :], *pictures])
+    pictures = [replace(token, preposition="in") for token in tokens[:at] if token.scope not in (None, Scope())]
+    after = bared([*tokens[at + 1 :], *pictures])
     return _parsed(after, images) or _cut(after, images)
 
 
@@ -273,6 +283,7 @@ def _command(cursor: Cursor) -> Segment | Count | Exists | None:
             cursor.at = here + length
             verb = "track" if table is lex.FOLLOW else "segment"
             cursor.take("out", "for me", "me")
+            _MASKS.take(cursor)
             cursor.take("only", "just", "where", "exactly")
             thing = subject(cursor)
             if thing is not None and finished(cursor):

@@ -252,7 +252,7 @@ def _one(cursor: Cursor, negated: bool) -> Change | None:
     if words and nouns.is_content(cursor) is False and _adjectival(words):
         text = " ".join(words)
         cursor.take("in colour", "in color", "coloured", "colored", "in size")
-        return lambda concept: described(concept, text, negated=negated)
+        return _named_or_described(text, negated)
     cursor.at = start
     rank = leading_rank(cursor, _Determiner()) if cursor.take("the") or True else PendingRank()
     if rank.complete and rank.by is not None and (rank.by == "near" or not nouns.is_content(cursor)):
@@ -267,6 +267,17 @@ def _one(cursor: Cursor, negated: bool) -> Change | None:
     if negated:
         return lambda concept: Without(base=concept, minus=other)
     return lambda concept: other
+
+
+def _named_or_described(text: str, negated: bool) -> Change:
+    """ "everything that is fruit" names the thing; "dogs that are red" describes it."""
+
+    def change(concept: Concept) -> Concept:
+        if isinstance(concept, Mention) and concept.word == "everything" and text not in lex.ADJECTIVES and not negated:
+            return Phrase(noun=text)
+        return described(concept, text, negated=negated)
+
+    return change
 
 
 def _adjectival(words: list[str]) -> bool:
@@ -439,7 +450,8 @@ def _doing(cursor: Cursor, finite: bool, negated: bool) -> Change | None:
         return _negated_whole(cursor, text)
     material = next((text.removeprefix(p) for p in ("made of ", "made from ", "made out of ") if text.startswith(p)), None)
     if material is not None:
-        return lambda concept: described(concept, material, negated=negated)
+        made_of = {"wood": "wooden", "wool": "woollen"}.get(material, material)
+        return lambda concept: described(concept, made_of, negated=negated)
     return change
 
 

@@ -65,7 +65,7 @@ _PICTURED = ((0x1F400, 0x1F43D), (0x1F980, 0x1F9AE), (0x1F330, 0x1F37F), (0x1F95
 def clauses(text: str) -> list[list[Token]]:
     """The sentences of a query, each a list of tokens that ends in its "?", "!" or "." if it has one."""
     straight = _with_emoji_names(unicodedata.normalize("NFKC", text.translate(_STRAIGHT)).translate(_STRAIGHT))
-    lowered = re.sub(r"\bw/o\b", "without", re.sub(r"\bw/(?=\s|\w)", "with ", straight.lower()))
+    lowered = re.sub(r"\bw/(?=\s|\w)", "with ", re.sub(r"\bw/o\b", "without", straight.lower()))
     quotes: list[str] = []
     marked = _QUOTED.sub(lambda found: _keep_quote(found, quotes), lowered)
     sentences: list[list[Token]] = [[]]

@@ -47,10 +47,15 @@ def noun_list(cursor: Cursor, *, statement: bool = False, modified: bool = True)
     if first is None:
         return None
     items, joint = [first], "and"
-    whole = first.concept
+    whole = earlier = first.concept
     while not cursor.done:
         start = cursor.at
         excluded = _exclusion(cursor, statement)
+        if excluded is not None and isinstance(earlier, Without) and len(items) > 1:
+            # "dogs except the sitting one and cats except the black one": the second belongs to the cats
+            items[-1] = replace(items[-1], concept=_without(items[-1].concept, excluded))
+            whole = joined([earlier, items[-1].concept], joint)
+            continue
         if excluded is not None:
             whole = _without(whole, excluded)
             items = [replace(items[0], concept=whole)] if len(items) == 1 else [Item(whole)]
@@ -65,6 +70,7 @@ def noun_list(cursor: Cursor, *, statement: bool = False, modified: bool = True)
         if len(items) == 1 and _elliptic(items[0].concept, following.concept):
             items[0] = replace(items[0], concept=_completed(items[0].concept, following.concept))
         whole = items[0].concept if len(items) == 1 else whole
+        earlier = whole
         items.append(following)
         whole = _joined(items, whole, joint)
     return Item(whole, items[0].determiner, tuple(items)) if len(items) > 1 else replace(items[0], concept=whole)
@@ -131,10 +137,14 @@ def _exclusion(cursor: Cursor, statement: bool) -> Concept | None:
         cursor.at = start
         return None
     parts = [first.concept]
+    cursor.take("out", "away", "aside", "behind")
     while not cursor.done:
         here = cursor.at
         outside = lex.JOIN_OUTSIDE.match(cursor) or lex.JOIN_OUTSIDE.match(cursor, ahead=1)
         if outside or lex.EXCEPT.match(cursor) or _joiner(cursor) is None or (more := item(cursor)) is None:
+            cursor.at = here
+            break
+        if more.determiner.every:  # "... except the black one and all cats": a new thing to find
             cursor.at = here
             break
         parts.append(more.concept)
@@ -222,6 +232,8 @@ def _pointer(cursor: Cursor, found: Determiner, rank: PendingRank) -> Concept | 
     if word in ("one", "ones"):
         cursor.at += 1
         return Mention(word="one" if word == "one" else "ones")
+    if found.said and not is_content(cursor) and _described_behind(cursor):
+        return Mention(word="ones")
     if word in _POINTERS and not (found.said and word in ("it", "all")):
         if word in ("this", "that", "these", "those", "all", "both") and is_content(cursor, 1):
             return None
@@ -231,8 +243,6 @@ def _pointer(cursor: Cursor, found: Determiner, rank: PendingRank) -> Concept | 
         if word in ("these", "those", "all", "both") and cursor.take("ones"):
             return Mention(word="them")
         return Mention(word=_POINTERS[word])  # type: ignore[arg-type]
-    if found.said and not is_content(cursor) and _described_behind(cursor):
-        return Mention(word="ones")
     if found.pointing:
         return Mention(word=found.pointing)
     del rank
@@ -251,6 +261,9 @@ def _described_behind(cursor: Cursor) -> bool:
 
 def _described_noun(cursor: Cursor, found: Determiner, rank: PendingRank) -> Concept | None:
     """Adjectives and noun; "the left cup" becomes a place, "red or blue cars" two phrases."""
+    if rank.complete and cursor.take("of all", "of"):
+        inner = determiner(cursor)
+        rank.count = rank.count or (inner.count if not inner.definite else None)
     side = _side(cursor)
     if side and (number := number_at(cursor)) and side in ("left", "right", "top", "bottom"):
         rank.by, rank.count, side = side, number, None
@@ -350,6 +363,8 @@ def _noun_is_over(cursor: Cursor, words: list[str]) -> bool:
     if word in ("left", "right", "top", "bottom", "combined", "total") and not is_content(cursor, 1):
         return True
     if word in lex.ALWAYS_VERBS or (word in lex.VERBS_THEN and following in lex.STOP | {"up"}):
+        return True
+    if word in ("located", "placed", "positioned", "situated") or (word in lex.ORDINALS and following in ("from", "on")):
         return True
     if word in ("coloured", "colored", "painted") and following in lex.COLOURS:
         return True

@@ -68,6 +68,8 @@ def size(cursor: Cursor) -> Size | None:
         cursor.at += 2
     else:
         comparison = _BOUND.take(cursor)
+    if comparison is None and measure == "area" and cursor.take("between"):
+        return _span(cursor, start)
     amount = share(cursor) if comparison else None
     if comparison is None or amount is None:
         cursor.at = start
@@ -79,6 +81,16 @@ def size(cursor: Cursor) -> Size | None:
                    "in width": "width", "long": "length"}.get(named or "", "area")  # fmt: skip
     bound: Comparison = comparison  # type: ignore[assignment]
     return Size(measure=measure, comparison=bound, value=value, unit=unit)  # type: ignore[arg-type]
+
+
+def _span(cursor: Cursor, start: int) -> Size | None:
+    """ "between 1 percent and 5 percent": kept as the lower bound with the upper one beside it."""
+    low = share(cursor)
+    high = share(cursor) if low and cursor.take("and") else None
+    if low is None or high is None:
+        cursor.at = start
+        return None
+    return Size(comparison=">=", value=low[0], upper=high[0], unit=low[1])  # type: ignore[arg-type]
 
 
 def share(cursor: Cursor) -> tuple[float, str] | None:

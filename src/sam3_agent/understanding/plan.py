@@ -125,6 +125,7 @@ class Size(Node):
     measure: Measure = "area"
     comparison: Comparison
     value: float
+    upper: float | None = None
     unit: Literal["share", "pixels"] = "share"
     negated: bool = False
 

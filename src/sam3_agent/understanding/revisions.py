@@ -60,7 +60,7 @@ _ONLY = PhraseTable.of(
 _WITHOUT = PhraseTable.of(
     "without|except for|except|but not|but without|remove|take away|take out|take off|drop|exclude|leave out|get rid of|ignore|skip|omit|"
     "minus|not counting|excluding|discard|subtract|hide|delete|lose|deselect|unselect|do not include|do not show|do not highlight|"
-    "do not count|do not mark|do not segment|no|not|cut|filter out|leave away|cut out|dismiss|kick out|"
+    "do not count|do not mark|do not segment|no|not|cut|filter out|leave away|dismiss|kick out|"
     "eliminate|everything but|everything except|all but|all except|all of them but|all of them except|"
     "them without|those without|it without|these without|the same without|the same but without|same but without|them but not|"
     "apart from|other than|and without|i do not want|forget about|forget|clear|throw out|"

@@ -149,7 +149,7 @@ SCENES: dict[str, list[Thing]] = {
         thing("kite", "kite", "red", 20, 250, 60, 290),
     ],
     "hats": [
-        thing("hatwoman", f"woman {PERSON}", f"{WEAR} red hat {STAND}", 20, 60, 64, 210),
+        thing("hatwoman", f"woman lady {PERSON}", f"{WEAR} red hat {STAND}", 20, 60, 64, 210),
         thing("plainman", f"man {PERSON}", f"{WEAR} white shirt {STAND}", 100, 60, 144, 210),
         thing("hatman", f"man {PERSON}", f"{WEAR} black hat {STAND} holding umbrella", 180, 60, 224, 210),
         thing("plainwoman", f"woman {PERSON}", f"{WEAR} green dress {STAND}", 260, 60, 304, 210),

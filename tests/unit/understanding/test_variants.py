@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from stage import Stage
 
-TABLE = Path(__file__).with_name("variants.txt")
+TABLES = [Path(__file__).with_name(name) for name in ("variants.txt", "more.txt", "more2.txt")]
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Row:
 def load() -> list[Row]:
     rows: list[Row] = []
     category = ""
-    for line in TABLE.read_text(encoding="utf-8").splitlines():
+    for line in "\n".join(table.read_text(encoding="utf-8") for table in TABLES).splitlines():
         if line.startswith("## "):
             category = line[3:]
         elif line.startswith("+"):
