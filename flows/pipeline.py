@@ -21,11 +21,11 @@ from typing import Annotated, Any, Literal
 for _name, _value in (("PREFECT_SERVER_ANALYTICS_ENABLED", "false"), ("DO_NOT_TRACK", "1"), ("DVC_NO_ANALYTICS", "1")):
     os.environ.setdefault(_name, _value)
 
-import typer
-from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_table_artifact
+import typer  # noqa: E402
+from prefect import flow, get_run_logger, task  # noqa: E402
+from prefect.artifacts import create_table_artifact  # noqa: E402
 
-from sam3.errors import BadConfig, Sam3AgentError
+from sam3.errors import BadConfig, Sam3AgentError  # noqa: E402
 
 Status = Literal["ran", "restored", "unchanged", "failed", "not reached"]
 TAIL = 20  # lines in which a failed stage's reason is looked for

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,15 @@ class Decision:
     probability: float
 
 
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What `register` did with the candidate: `version` in the registry, None when it was refused."""
+
+    name: str
+    version: int | None
+    run_id: str
+
+
 @dataclass(frozen=True)
 class DataSummary:
     """What went in.
@@ -142,6 +151,7 @@ class FinishedRun:
     decision: Decision
     training: Training
     data: DataSummary
+    registration: Registration | None = None  # None when `register` has not run on these weights
 
     @property
     def concept(self) -> str:
@@ -175,7 +185,7 @@ def read_run(places: Places | None = None) -> FinishedRun:
         ),
     )
     _check_one_run(run, read_json(reports / "compare.json"))
-    return run
+    return replace(run, registration=_registration(reports / "register.json", run.candidate.sha256))
 
 
 def needs_stage(path: Path, stage: str) -> BadInput:
@@ -252,6 +262,15 @@ def _decision(data: dict[str, Any]) -> Decision:
         relative_gain=data["relative_gain"],
         probability=data["probability_of_gain"],
     )
+
+
+def _registration(path: Path, sha256: str) -> Registration | None:
+    if not path.is_file():
+        return None
+    found = _parsed(path, "register", lambda data: data | {"checkpoint_sha256": data["checkpoint_sha256"]})
+    if found["checkpoint_sha256"] != sha256:  # of an earlier run: these weights have not been through it yet
+        return None
+    return Registration(found["name"], found["version"], found["run_id"])
 
 
 def _issues(path: Path) -> list[tuple[str, str, int]]:

@@ -6,6 +6,7 @@ are data URIs, charts inline SVG. The words and the layout are in `page.html.j2`
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,21 @@ def report(
     console = Console()
     console.print(summary_table(run))
     console.print(verdict(run), highlight=False)
+    _attach(run, out)
     print(f"{out} ({len(page) / 1e6:.1f} MB), open it in a browser")
+
+
+def _attach(run: FinishedRun, out: Path) -> None:
+    """Put the page beside the run in MLflow, if it was logged there; a store that is away is only mentioned."""
+    from sam3.errors import Unavailable
+    from sam3_agent.tracking.mlflow_store import Store
+
+    if run.registration is None:
+        return
+    try:
+        Store().attach(run.registration.run_id, out)
+    except Unavailable as error:
+        print(f"warning: the page is not in MLflow: {error}", file=sys.stderr)
 
 
 def render(run: FinishedRun) -> str:

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam3.errors import Unavailable
@@ -57,6 +58,11 @@ class Store:
             finally:
                 self.client.set_terminated(run_id, state)
             return run_id
+
+    def attach(self, run_id: str, file: Path) -> None:
+        """Add a report to a run that was logged before, in place of an earlier one."""
+        with self._answering():
+            self.client.log_artifact(run_id, str(file), "reports")
 
     def register(self, record: Record, run_id: str, name: str) -> int:
         """Make the weights a version of the registered model `name`, alias `candidate`; returns its number."""
