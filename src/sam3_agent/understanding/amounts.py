@@ -10,7 +10,7 @@ from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
 _ASK = PhraseTable.of(
     "what is|what are|what|which|give me|tell me|calculate|compute|estimate|determine|work out|find|find out|report|"
-    "measure|get|show me|how large|how big|i need|i want|about what|roughly what|approximately what|to what|get me",
+    "how many|measure|get|show me|how large|how big|i need|i want|about what|roughly what|approximately what|to what|get me",
     True,
 )
 _SHARE = PhraseTable.of(
@@ -67,6 +67,7 @@ def _share_of(cursor: Cursor) -> MeasureOf | None:
     token = cursor.peek()
     if token is not None and token.kind == "image":
         cursor.at += 1
+        cursor.take("area", "surface", "space", "frame", "pixels")
         return _covering(cursor)
     if cursor.word() in ("does", "do", "is", "are") and cursor.word(1) != "there":
         cursor.at += 1

@@ -17,7 +17,7 @@ from sam3_agent.understanding.normalise import clauses
 from sam3_agent.understanding.nouns import Item
 from sam3_agent.understanding.pictures import fold_pictures, split_scope
 from sam3_agent.understanding.plan import Claim, Concept, Mention, Scope, Verify
-from sam3_agent.understanding.questions import claim, separate, subject
+from sam3_agent.understanding.questions import claim, subject
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
 
 _CUES = lex.words(
@@ -84,10 +84,14 @@ def _described(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token], list[
     if long_quotes and cued and not _is_command(ask):
         return ask, [clause for quote in long_quotes for clause in clauses(quote)]
     flat = [token for sentence in sentences for token in sentence]
+    claimed = _claimed(sentences)
+    if claimed is not None:
+        return claimed
     colon = next((at for at, token in enumerate(flat) if token.text == ":"), None)
-    if colon is not None and any(token.text in _CUES for token in flat[:colon]) and colon + 1 < len(flat):
+    cued = colon is not None and any(token.text in _CUES for token in flat[:colon])
+    if colon is not None and cued and colon + 1 < len(flat) and flat[colon + 1].text not in lex.WH_WORDS:
         return flat[:colon], _sentences(flat[colon + 1 :])
-    return _claimed(sentences) or _asked_afterwards(sentences)
+    return _asked_afterwards(sentences)
 
 
 def _is_command(ask: Sequence[Token]) -> bool:
@@ -209,15 +213,30 @@ def _statement(cursor: Cursor, before: Sequence[Claim]) -> list[Claim] | None:
         found = subject(cursor, statement=True)
         return [Claim(words="", target=found.concept, at_least=0, at_most=0)] if found else None
     denied = _NONE.take(cursor) is not None
-    found = subject(cursor, statement=True) if denied else _one(cursor)
+    found = _one(cursor)
     if found is None:
         return None
     concept = _bound(found.concept, before)
     if concept is None:
         return None
     if denied:
-        return [Claim(words="", target=part, at_least=0, at_most=0) for part, _ in separate(Item(concept, found.determiner, found.parts))]
+        return [Claim(words="", target=part, at_least=0, at_most=0) for part in (concept, *_denied_too(cursor))]
     return [_counted(found, concept, before)]
+
+
+def _denied_too(cursor: Cursor) -> list[Concept]:
+    """ "no dogs, cats or birds": what follows without a number of its own is denied as well."""
+    more: list[Concept] = []
+    while not cursor.done:
+        here = cursor.at
+        cursor.take(",")
+        cursor.take("and", "or", "nor")
+        following = nouns.item(cursor) if cursor.at > here else None
+        if following is None or following.determiner.said or cursor.word() in lex.COPULAS:
+            cursor.at = here
+            break
+        more.append(following.concept)
+    return more
 
 
 def _as_person(cursor: Cursor) -> Cursor:
@@ -249,7 +268,9 @@ def _one(cursor: Cursor) -> Item | None:
 def _counted(found: Item, concept: Concept, before: Sequence[Claim]) -> Claim:
     if found.parts and len(found.parts) == 1:
         of = _bound(found.parts[0].concept, before)
-        return claim(found.determiner, concept, of=of)
+        made = claim(found.determiner, concept, of=of)
+        exact = found.determiner.count is not None and found.determiner.count > 1 and made.at_most is None and made.of is None
+        return made.model_copy(update={"at_most": found.determiner.count}) if exact else made
     return claim(found.determiner, concept)
 
 

@@ -24,7 +24,7 @@ _BEFORE = PhraseTable.of(
     "help me to|help me|help us|please help me|go ahead and|go and|try to|try and|your task is to|"
     "ok|okay|so|well|um|uhm|uh|hmm|alright|all right|actually|sorry|oops|thanks|thank you|great|cool|nice|perfect|"
     "oh|ah|wait|yes|yeah|yep|good|super|awesome|excellent|wonderful|brilliant|lovely|right then|next|then|finally|"
-    "first of all|first|to start|to begin with|for starters|quick question|question|one more thing|one more|"
+    "of course|sure|indeed|first of all|first|to start|to begin with|for starters|quick question|question|one more thing|one more|"
     "by the way|btw|lol|haha|mate|buddy|friend|dude|bro|man can you|in that case|let us|now then|"
     "for now|this time|if you can|if possible|i think|i guess|maybe|basically|simply|just quickly|quickly|and then|"
     "a favour|i have a question|if you do not mind|if you would|as a next step|second|thirdly|secondly|"
@@ -68,7 +68,7 @@ _AFTER = sorted(
         "i would appreciate it|i appreciate it|that would be great|that would be nice|that would be lovely|"
         "and nothing other|no more|no others|and no others|and no more|each|each one|from each other|"
         "segmented|highlighted|outlined|masked|masked out|marked|shown|detected|found|to be segmented|to be highlighted|to be outlined|to be marked|"
-        "in it|on it|in this|of it|pretty please|when you can|kindly|appreciate it|ta|yeah|huh"
+        "of course|sure|in it|on it|in this|of it|pretty please|when you can|kindly|appreciate it|ta|yeah|huh"
     ).split("|")), key=len, reverse=True)  # fmt: skip
 _REASONS = PhraseTable.of(
     "because|since i|since we|since my|since it|since they|so that|so i|so we|so my|as i|as we|as my|as part of|in order to|"
@@ -88,7 +88,7 @@ _REASONS = PhraseTable.of(
     "i think|i guess|i hope|i believe|it matters|it is kind|you are|your help|we will|we would|he needs|she needs|they need",
     True,
 )
-_PERSONAL = lex.words("i we my our he she they it this that these those his her their there thank thanks")
+_ASIDE = lex.words("i we he she they it you")
 
 
 @dataclass
@@ -179,6 +179,10 @@ def _strip_reason(result: Bared) -> None:
     """Cut the clause where the reason begins ("... because I need to report it")."""
     cursor = Cursor(result.tokens, 1)
     while not cursor.done:
+        aside = cursor.word() == "," and cursor.word(1) in _ASIDE and cursor.word(2) in lex.COPULAS | lex.AUXILIARIES | lex.HAVE
+        if aside and cursor.at:
+            result.tokens = result.tokens[: cursor.at]
+            return
         found = _REASONS.match(cursor)
         if found and not _belongs(cursor):
             end = cursor.at

@@ -109,8 +109,9 @@ def _quantity(cursor: Cursor, found: Determiner) -> None:
     cursor.take("of")
     _article(cursor, found)
     _bounds(cursor, found)
-    if cursor.word(-1) in lex.NUMBERS and cursor.take("of the", "of those", "of these", "of my"):
-        found.definite = True
+    if cursor.word(-1) in lex.NUMBERS and (cursor.take("of the", "of those", "of these", "of my") or cursor.word() == "of"):
+        found.definite, found.high = True, None
+        cursor.take("of")
     _article(cursor, found)
     if cursor.word() in ("other", "remaining", "rest") and cursor.word(1) != "than":
         cursor.at += 1
@@ -178,8 +179,9 @@ def _one_is_noun(cursor: Cursor) -> bool:
     following = cursor.peek(1)
     if following is None or following.kind in ("mark", "image"):
         return True
+    ends = cursor.word(2) == "" or cursor.word(2) in lex.STOP
     return following.text in lex.STOP - {"of"} or lex.RELATIONS.match(cursor, ahead=1) is not None or (
-        following.text in lex.SUPERLATIVES or following.text in lex.PARTICIPLES
+        following.text in lex.SUPERLATIVES or (following.text in lex.PARTICIPLES and ends)
     )
 
 

@@ -149,7 +149,18 @@ def _weighty(drafts: list[Draft]) -> list[Draft]:
     """Beside a full request, a mere thing in another sentence ("My son loves trucks.") is talk."""
     if all(draft.bare for draft in drafts):
         return drafts
-    return [draft for draft in drafts if not draft.bare or (draft.plan.action.verb == "segment" and mentions(draft.plan.action.target))]
+    kept = []
+    for draft, following in zip(drafts, [*drafts[1:], None], strict=True):
+        action = draft.plan.action
+        pointed_at = following is not None and not following.bare and _points_back(following.plan.action)
+        if not draft.bare or pointed_at or (isinstance(action, Segment) and mentions(action.target)):
+            kept.append(draft)
+    return kept
+
+
+def _points_back(action: Action) -> bool:
+    target = getattr(action, "target", None)
+    return target is not None and bool(mentions(target))
 
 
 def _shared_scope(drafts: list[Draft], scope: Scope) -> list[Draft]:
@@ -185,12 +196,14 @@ def _clause(tokens: Sequence[Token], images: int) -> Reading:
     drafts = _after_colon(folded, images) or _parsed(clause, images) or _cut(clause, images)
     if _delivers(clause.tokens) and not any(not draft.bare for draft in drafts):
         return Reading(delivers=True)
-    if not drafts and _open_question(clause.tokens):
+    if all(draft.bare for draft in drafts) and _open_question(clause.tokens):
         return Reading(trouble="open question", scope=split_scope(clause.tokens)[1])
-    refused = other_work(Cursor(clause.tokens)) or unseen([t.text for t in clause.tokens])
-    if refused:
+    if other_work(Cursor(clause.tokens)):
         return Reading(trouble="unsupported")
-    drafts = drafts or _embedded(clause, images)
+    if not drafts and (inner := _embedded(clause, images)):
+        return Reading(tuple(inner))
+    if unseen([t.text for t in clause.tokens]):
+        return Reading(trouble="unsupported")
     if drafts:
         return Reading(tuple(drafts))
     return Reading(trouble=_trouble(clause, question))
@@ -233,6 +246,11 @@ def _parsed(clause: Bared, images: int) -> list[Draft]:
     if across is not None:
         return [Draft(Plan(action=across[0], scope=across[1]))]
     tokens, scope = split_scope(clause.tokens)
+    inner = bared(tokens)  # "in total across both images": the ending shows once the picture is gone
+    tokens = inner.tokens or tokens
+    clause = replace(clause, only=clause.only or inner.only, also=clause.also or inner.also, instead=clause.instead or inner.instead)
+    if images > 1 and scope == Scope():
+        tokens, scope = _ordinal_picture(tokens)
     elsewhere = _same_elsewhere(tokens, scope)
     if elsewhere is not None:
         return [Draft(Plan(action=elsewhere, scope=scope))]
@@ -250,6 +268,19 @@ def _parsed(clause: Bared, images: int) -> list[Draft]:
     return [] if clause.told else _bare(tokens, clause, scope)
 
 
+def _ordinal_picture(tokens: Sequence[Token]) -> tuple[Sequence[Token], Scope]:
+    """ "what about the second one?" with several pictures on the table."""
+    cursor = Cursor(tokens)
+    if not cursor.take("what about", "how about", "and what about", "and how about", "and", "now"):
+        return tokens, Scope()
+    before = cursor.at
+    cursor.take("the")
+    number = lex.ORDINALS.get(cursor.word())
+    if number is not None and cursor.word(1) == "one" and finished(Cursor(tokens, cursor.at + 2)):
+        return tokens[:before], Scope(at="numbers", numbers=(number if number < 0 else number - 1,))
+    return tokens, Scope()
+
+
 def _same_elsewhere(tokens: Sequence[Token], scope: Scope) -> Revise | None:
     """ "the same for the second picture", "and the other image?": nothing but a scope."""
     cursor = Cursor(tokens)
@@ -262,6 +293,8 @@ def _same_elsewhere(tokens: Sequence[Token], scope: Scope) -> Revise | None:
 
 def _toned(action: Action, clause: Bared) -> Action:
     """What "too", "only" and "instead" make of a plain request."""
+    if isinstance(action, Revise) and action.how == "instead" and clause.also:
+        return action.model_copy(update={"how": "add"})
     if not isinstance(action, Segment) or action.verb == "where":
         return action
     if clause.also:
@@ -348,7 +381,7 @@ def _embedded(clause: Bared, images: int) -> list[Draft]:
             continue
         inner = bared(clause.tokens[at:])
         drafts = [draft for draft in _parsed(inner, images) if not draft.bare]
-        if drafts:
+        if drafts and not unseen([t.text for t in inner.tokens]):
             return drafts
     return []
 

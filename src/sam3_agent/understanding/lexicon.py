@@ -61,7 +61,7 @@ FRACTIONS = {
 
 # --- words that describe -----------------------------------------------------------------------------------------
 
-ALWAYS_VERBS = words("appear appears exist exists occupy occupies outnumber outnumbers belong belongs contain contains occur occurs")
+ALWAYS_VERBS = words("appear appears exist exists occupy occupies outnumber outnumbers outnumbered belong belongs contain contains occur occurs")
 VERBS_THEN = words(
     "take takes cover covers fill fills make makes account accounts look looks live lives show shows include includes "
     "remain remains use uses comprise span spans represent represents pass passes enter enters leave leaves cross crosses"

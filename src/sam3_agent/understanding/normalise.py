@@ -45,6 +45,8 @@ _CONTRACTIONS = {
     "pleas": "please", "pleae": "please", "yo": "you", "yuo": "you", "yuor": "your", "kan": "can", "cna": "can",
     "hi": "hello", "hey": "hello", "hiya": "hello", "heya": "hello", "gray": "gray", "whch": "which",
     "u'd": "you would", "alll": "all", "aer": "are", "ar": "are", "arre": "are", "thre": "three", "ov": "of",
+    "rde": "red", "erd": "red", "redd": "red", "blu": "blue", "bleu": "blue", "gren": "green", "whte": "white",
+    "wite": "white", "blck": "black", "brwn": "brown", "yello": "yellow", "ornage": "orange", "purpel": "purple",
     "cont": "count", "coun": "count", "cuont": "count", "hilight": "highlight", "hilite": "highlight",
 }  # fmt: skip
 _WITH_IS = ("what", "where", "who", "there", "it", "that", "here", "how", "which", "he", "she", "when", "why")
@@ -66,6 +68,8 @@ def clauses(text: str) -> list[list[Token]]:
     """The sentences of a query, each a list of tokens that ends in its "?", "!" or "." if it has one."""
     straight = _with_emoji_names(unicodedata.normalize("NFKC", text.translate(_STRAIGHT)).translate(_STRAIGHT))
     lowered = re.sub(r"\bw/(?=\s|\w)", "with ", re.sub(r"\bw/o\b", "without", straight.lower()))
+    lowered = re.sub(r"([a-z])\1{2,}", r"\1", lowered)  # "pleaseeee", "sooo"
+    lowered = re.sub(r"\b(is|are) their\b(?=\s*(?:[?.!,]|$))", r"\1 there", lowered)
     quotes: list[str] = []
     marked = _QUOTED.sub(lambda found: _keep_quote(found, quotes), lowered)
     sentences: list[list[Token]] = [[]]

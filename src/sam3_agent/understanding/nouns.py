@@ -42,10 +42,11 @@ def noun_list(cursor: Cursor, *, statement: bool = False, modified: bool = True)
     `statement`: "no" counts to zero instead of excluding. Without `modified` a noun ends at its last word, so that
     what follows can be read as said of it ("are the dogs | sitting").
     """
-    cursor.take("both", "either") if cursor.word(1) not in ("of", "") else None
+    both = cursor.take("both", "either") if cursor.word(1) not in ("of", "") else None
     first = item(cursor, modified=modified)
     if first is None:
         return None
+    first.determiner.every = first.determiner.every or both == "both"
     items, joint = [first], "and"
     whole = earlier = first.concept
     while not cursor.done:
@@ -261,6 +262,8 @@ def _described_behind(cursor: Cursor) -> bool:
 
 def _described_noun(cursor: Cursor, found: Determiner, rank: PendingRank) -> Concept | None:
     """Adjectives and noun; "the left cup" becomes a place, "red or blue cars" two phrases."""
+    if rank.complete and cursor.take("of those", "of these", "of them"):
+        return Mention(word="them")
     if rank.complete and cursor.take("of all", "of"):
         inner = determiner(cursor)
         rank.count = rank.count or (inner.count if not inner.definite else None)

@@ -29,7 +29,7 @@ _TAILS = PhraseTable.of(
 _SHOWS = lex.words("contain contains have has show shows include includes depict depicts feature features display displays "
                    "hold holds got picture")  # fmt: skip
 _EXISTS = PhraseTable.of(
-    "is there|are there|was there|were there|is there still|are there still|do you see|can you see|can you spot|"
+    "you see|you can see|you spot|you find any|it has|they have|you can find any|is there|are there|was there|were there|is there still|are there still|do you see|can you see|can you spot|"
     "do you spot|do you find|can you find any|do you detect|can i see|can we see|do i see|do we see|do we have|could there be|"
     "are there actually|is there actually|is there maybe|does there exist|do there exist|have you found|did you find|is there also|"
     "are there also|is there even|are there even|would there be|could you see|can you make out|can you detect any|"
@@ -127,6 +127,8 @@ def how_many(cursor: Cursor) -> Count | None:
             return Count(target=Mention(word="them"))
         if lex.COUNT.take(cursor) is None:
             return None
+        while lex.COUNT.take(cursor):
+            pass
         cursor.take("how many")
     cursor.take("different kinds of") or cursor.skip(lex.DISTINCT)
     cursor.take("the") if cursor.word(1) in lex.DISTINCT else None
@@ -280,7 +282,7 @@ def claim(determiner: Determiner, target: Concept, *, of: Concept | None = None,
     every = of is not None and (
         determiner.every
         or (determiner.definite and not determiner.indefinite and _plural(of) and determiner.low is None)
-        or (isinstance(of, Mention) and of.word == "them" and not determiner.indefinite)
+        or (isinstance(of, Mention) and of.word == "them" and not determiner.indefinite and determiner.low is None)
     )
     if determiner.none:
         return Claim(words=words, target=target, at_least=0, at_most=0)

@@ -73,7 +73,7 @@ def unseen(tokens: list[str]) -> bool:
 _NEVER_SEEN = lex.words(
     "joke jokes poem poems story stories essay recipe recipes weather capital president meaning opinion advice bitcoin stock "
     "definition homework translation haiku population currency riddle limerick fact facts lyrics paragraph "
-    "breed species inventor prime minister winner temperature essay president sql python javascript sonnet "
+    "tips tip tricks breed species inventor prime minister winner temperature essay president sql python javascript sonnet "
     "forecast football-match email news diagnosis days weeks years months hours minutes euros dollars kilometres "
     "kilometers miles calories grams continents planets countries states"
 )

@@ -99,7 +99,7 @@ _HOLDING = lex.words("wearing wear holding carrying with without in riding")
 def revise(cursor: Cursor) -> Revise | None:
     """The change that a fragment asks for."""
     start = cursor.at
-    for rule in (_back, _changed):
+    for rule in (_back, _back_to, _changed):
         cursor.at = start
         found = rule(cursor)
         if found is not None and finished(cursor):
@@ -114,10 +114,22 @@ def _back(cursor: Cursor) -> Revise | None:
         here = cursor.at
         for table, how in ((_RESET, "reset"), (_UNDO, "undo")):
             cursor.at = here
-            if table.take(cursor) and _over(cursor):
+            if table.take(cursor) is None:
+                continue
+            while cursor.take(",", "and") and table.take(cursor):
+                pass
+            if _over(cursor):
                 return Revise(how=how)  # type: ignore[arg-type]
         cursor.at = here
     return None
+
+
+def _back_to(cursor: Cursor) -> Revise | None:
+    """ "back to all chairs"."""
+    if cursor.take("go back to", "back to", "return to", "let us go back to") is None:
+        return None
+    target = _target(cursor)
+    return Revise(how="instead", target=target) if target is not None else None
 
 
 def _over(cursor: Cursor) -> bool:
