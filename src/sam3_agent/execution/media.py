@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,10 +52,11 @@ def medium(source: Any) -> Medium:
     """
     if isinstance(source, Medium):
         return source
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray) and (source.ndim == 4 or (source.ndim == 3 and source.dtype == np.uint8)):
         return _from_array(source)
-    loaded = _loaded(source)
-    return _from_array(np.asarray(loaded))
+    from sam3_agent.media import load_image
+
+    return _from_array(load_image(source))
 
 
 def _from_array(pixels: np.ndarray) -> Medium:
@@ -68,31 +68,6 @@ def _from_array(pixels: np.ndarray) -> Medium:
     if pixels.ndim == 3:
         return Medium((Picture.of(pixels),), is_clip=False)
     return Medium(tuple(Picture.of(frame) for frame in pixels), is_clip=True)
-
-
-def _loaded(source: Any) -> np.ndarray:
-    """Pixels of a path or PIL image, through the safe loader."""
-    from sam3_agent import media as loader
-
-    if isinstance(source, str | Path) or hasattr(source, "convert"):
-        load = getattr(loader, "load", None) or getattr(loader, "load_image", None)
-        if load is not None:
-            loaded = load(source)
-            return np.asarray(getattr(loaded, "pixels", loaded))
-        return _plain(source)
-    raise BadInput(f"media: expected an array, a PIL image or a path, got {type(source).__name__}.", field="media")
-
-
-def _plain(source: Any) -> np.ndarray:
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    if not isinstance(source, str | Path):
-        return np.asarray(source.convert("RGB"))
-    try:
-        with Image.open(source) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise BadInput(f"{source}: cannot be read as an image ({error}). Give a jpg, png, bmp, tiff or webp file.") from error
 
 
 def media_of(sources: Sequence[Any]) -> list[Medium]:

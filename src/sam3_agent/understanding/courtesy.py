@@ -68,6 +68,8 @@ _AFTER = sorted(
         "i would appreciate it|i appreciate it|that would be great|that would be nice|that would be lovely|"
         "and nothing other|no more|no others|and no others|and no more|each|each one|from each other|"
         "segmented|highlighted|outlined|masked|masked out|marked|shown|detected|found|to be segmented|to be highlighted|to be outlined|to be marked|"
+        "from start to finish|from beginning to end|from start to end|over time|the whole time|over the course|during the course|"
+        "frame by frame|all the way through|all along|at any point|at any time|at some point|from the start to the end|"
         "of course|sure|in it|on it|in this|of it|pretty please|when you can|kindly|appreciate it|ta|yeah|huh"
     ).split("|")), key=len, reverse=True)  # fmt: skip
 _REASONS = PhraseTable.of(
@@ -78,7 +80,7 @@ _REASONS = PhraseTable.of(
     "for a presentation|for the presentation|for a paper|for research|for the records|for the record|for a client|"
     "for an article|for a school|for the police|for later|for a study|before i|before we|it is for|it is important|"
     "it is urgent|it is very|this is for|this is important|this is urgent|that is for|which i need|which we need|"
-    "which i will|to report|to write|to put in|to include in|to use in|to use it|to finish|to fill|to help|"
+    "which i will|to report|to write|to put in|to include in|to use in|to use it|to fill|to help|"
     "if not tell|otherwise|he wants|she wants|they want|he asked|she asked|they asked|"
     "need it|needed for|needed it|as it is|as they are|cause i|hurry|do not worry|no need|or else|even though|"
     "although|though|just curious|just wondering|curious to|curious because|thanks|thank you|my report|"

@@ -147,6 +147,8 @@ def _changed(cursor: Cursor) -> Revise | None:
         if found is None:
             continue
         length, how = found
+        if (lex.FOLLOW.match(cursor) or (0, ""))[0] > length:
+            continue  # "keep an eye on the truck" keeps nothing back
         at = cursor.at
         cursor.at += length
         cursor.take(",")

@@ -1,0 +1,103 @@
+"""`sam3-agent ask "how many chickens are left of the tractor?" farm.jpg`: a question about pictures, answered.
+
+Prints the answer, what was understood and a table of what was found; `--out` keeps the overlay, `--json` prints
+everything as JSON with masks as COCO RLE. `sam3-agent segment` and `count` (in `segment.py`) are the short forms.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sam3.errors import BadInput
+
+if TYPE_CHECKING:
+    from sam3_agent.conversation import Reply
+
+
+def ask(
+    query: Annotated[str, typer.Argument(help="A question or request in plain words.")],
+    pictures: Annotated[list[Path] | None, typer.Argument(help="Pictures that it is about, in order.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder.")] = "sam3-lite",
+    engine: Annotated[str, typer.Option(help="auto, torch or onnx.")] = "auto",
+    threshold: Annotated[float, typer.Option(help="Detections with a lower score are not believed.")] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="Write the picture with masks and labels here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Only say what is understood; look at nothing.")] = False,
+) -> None:
+    """Ask about pictures in plain words."""
+    if explain:
+        print(explained(query))
+        return
+    reply = answered(query, pictures or [], checkpoint, engine, threshold)
+    kept = write_overlay(reply, out) if out is not None else []
+    if as_json:
+        print(json.dumps(reply.to_json(), ensure_ascii=False, indent=1))
+        return
+    show(reply, kept)
+
+
+def explained(query: str) -> str:
+    """What the grammar makes of a query, one line a plan."""
+    from sam3_agent.understanding import understand
+
+    reading = understand(query)
+    lines = [str(draft.plan) for draft in reading.drafts]
+    return "\n".join(lines) or f"not understood: {reading.trouble}"
+
+
+def answered(query: str, pictures: list[Path], checkpoint: str, engine: str, threshold: float) -> Reply:
+    """One question to a fresh agent.
+
+    Raises:
+        BadInput: a picture is not there or cannot be read, or the threshold is no probability.
+    """
+    from sam3_agent.conversation import Agent
+
+    if not 0 <= threshold <= 1:
+        raise BadInput(f"--threshold {threshold}: expected a number from 0 to 1.", field="threshold")
+    for picture in pictures:
+        if not picture.is_file():
+            raise BadInput(f"{picture}: no such file. Give the path of a picture.", field="pictures")
+    agent = Agent(checkpoint=checkpoint, engine_name=engine, threshold=threshold)
+    return agent.process(query=query, media=list(pictures))
+
+
+def write_overlay(reply: Reply, out: Path) -> list[Path]:
+    """The overlay(s); several pictures become `name-1.png`, `name-2.png`. Nothing half-written."""
+    from sam3.files import atomic_write
+
+    drawn = reply.plot()
+    images = drawn if isinstance(drawn, list) else [drawn]
+    kept = []
+    for number, image in enumerate(images, start=1):
+        target = out if len(images) == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
+        with atomic_write(target, "wb") as stream:
+            image.save(stream, format="JPEG" if target.suffix.lower() in (".jpg", ".jpeg") else "PNG")
+        kept.append(target)
+    return kept
+
+
+def show(reply: Reply, kept: list[Path]) -> None:
+    """The reply for a person at a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(reply.text, style="bold" if reply.status == "ok" else "yellow")
+    if reply.plan is not None:
+        console.print(f"understood: {reply.plan}", style="dim")
+    table = Table("picture", "what", "score", "box (x0 y0 x1 y1)", "area px")
+    for result in reply.results:
+        rows = result.detections
+        for label, score, box, mask in zip(rows.labels or [""] * len(rows), rows.scores, rows.boxes, rows.masks, strict=True):
+            corners = " ".join(f"{value:.0f}" for value in box)
+            table.add_row(str(result.media + 1), label, f"{score:.2f}", corners, str(int(mask.sum())))
+    if table.row_count:
+        console.print(table)
+    console.print("  ".join(f"{stage} {value:.1f} ms" for stage, value in reply.timings.items()), style="dim")
+    for path in kept:
+        console.print(f"overlay: {path}")

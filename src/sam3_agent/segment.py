@@ -1,0 +1,59 @@
+"""`sam3-agent segment "chicken" farm.jpg` and `sam3-agent count`: a thing is named, not asked for.
+
+The words go to the same agent as `ask`, so "the brown chickens left of the barn" works here as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sam3_agent.ask import answered, show, write_overlay
+
+Concept = Annotated[str, typer.Argument(help='What to look for: "chicken", "the red cars on the left".')]
+Pictures = Annotated[list[Path], typer.Argument(help="Pictures, in order.")]
+Checkpoint = Annotated[str, typer.Option(help="Weights: a name, a checkpoint folder, or a folder of exported graphs.")]
+EngineName = Annotated[str, typer.Option(help="auto, torch or onnx.")]
+Threshold = Annotated[float, typer.Option(help="Detections with a lower score are not believed.")]
+Out = Annotated[Path | None, typer.Option(help="Write the picture with masks and labels here.")]
+JsonOut = Annotated[Path | None, typer.Option("--json", help="Write everything as JSON here, masks as COCO RLE.")]
+
+
+def segment(
+    concept: Concept,
+    pictures: Pictures,
+    checkpoint: Checkpoint = "sam3-lite",
+    engine: EngineName = "auto",
+    threshold: Threshold = 0.5,
+    out: Out = None,
+    json_out: JsonOut = None,
+) -> None:
+    """Find and outline a thing in pictures."""
+    _carry_out(f"segment {concept}", pictures, checkpoint, engine, threshold, out, json_out)
+
+
+def count(
+    concept: Concept,
+    pictures: Pictures,
+    checkpoint: Checkpoint = "sam3-lite",
+    engine: EngineName = "auto",
+    threshold: Threshold = 0.5,
+    out: Out = None,
+    json_out: JsonOut = None,
+) -> None:
+    """Count a thing in pictures."""
+    _carry_out(f"count {concept}", pictures, checkpoint, engine, threshold, out, json_out)
+
+
+def _carry_out(
+    query: str, pictures: list[Path], checkpoint: str, engine: str, threshold: float, out: Path | None, json_out: Path | None
+) -> None:
+    from sam3.files import write_json
+
+    reply = answered(query, pictures, checkpoint, engine, threshold)
+    kept = write_overlay(reply, out) if out is not None else []
+    if json_out is not None:
+        write_json(json_out, reply.to_json(), indent=1)
+    show(reply, kept)

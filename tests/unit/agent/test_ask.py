@@ -1,0 +1,66 @@
+"""The verbs `ask`, `segment` and `count` at the command line, with a stand-in for the model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "understanding"))
+from stage import SCENES, StageEngine
+
+import sam3.engines
+from sam3_agent.cli import main
+
+
+@pytest.fixture
+def park(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    engine = StageEngine()
+    picture = tmp_path / "park.png"
+    Image.fromarray(engine.draw(SCENES["park"])).save(picture)
+    monkeypatch.setattr(sam3.engines, "load_engine", lambda name, **_: engine)
+    return picture
+
+
+def run(*words: str) -> int:
+    try:
+        main(list(words))
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_ask_prints_the_answer_the_plan_and_the_things(park: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("ask", "how many dogs are not sitting?", str(park)) == 0
+    printed = capsys.readouterr().out
+    assert "There are 2 dogs" in printed and "understood: count the dogs that are not sitting" in printed
+
+
+def test_ask_as_json_carries_masks_as_rle(park: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("ask", "find the largest dog", str(park), "--json") == 0
+    reply = json.loads(capsys.readouterr().out)
+    (annotation,) = reply["results"][0]["annotations"]
+    assert reply["status"] == "ok" and annotation["segmentation"]["size"] == [300, 400] and annotation["label"] == "dog"
+
+
+@pytest.mark.parametrize("verb", ["segment", "count"])
+def test_segment_and_count_keep_overlay_and_json(park: Path, tmp_path: Path, verb: str) -> None:
+    overlay, out = tmp_path / "out" / "overlay.png", tmp_path / "out" / "found.json"
+    assert run(verb, "dog", str(park), "--out", str(overlay), "--json", str(out)) == 0
+    assert np.asarray(Image.open(overlay)).shape[0] >= 700
+    assert len(json.loads(out.read_text())["results"][0]["annotations"]) == 3
+
+
+def test_a_missing_picture_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("ask", "how many dogs?", str(tmp_path / "no.png")) == 1
+    error = capsys.readouterr().err.strip()
+    assert "no.png" in error and "\n" not in error
+
+
+def test_explain_looks_at_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("ask", "--explain", "the two largest dogs left of the tree") == 0
+    assert capsys.readouterr().out.strip() == "find the 2 largest dogs left of the tree"
