@@ -163,6 +163,8 @@ def save_checkpoint(
         shutil.copyfile(tokenizer_file, fresh / "tokenizer.json")
         for name, text in (extra or {}).items():
             (fresh / name).write_text(text, encoding="utf-8")
+        for path in fresh.iterdir():
+            path.chmod(0o644)  # safetensors writes private files
         fresh.chmod(0o755)
         swap_folder(fresh, target)
     except OSError as error:

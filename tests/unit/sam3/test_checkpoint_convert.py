@@ -168,9 +168,7 @@ def test_names(meta: str, transformers: str) -> None:
     assert rename(meta) == transformers
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda s: s, lambda s: {"model": s, "epoch": 3}, lambda s: {"state_dict": s}]
-)
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"model": s, "epoch": 3}, lambda s: {"state_dict": s}])
 def test_metas_file_gives_back_every_weight(wrap, ours: State, metas: State, tmp_path: Path) -> None:
     torch.save(wrap(metas), tmp_path / "sam3.pt")
     folder = convert_pt(tmp_path / "sam3.pt", tmp_path / "out", config=tiny_config())
@@ -179,9 +177,7 @@ def test_metas_file_gives_back_every_weight(wrap, ours: State, metas: State, tmp
     assert all(torch.equal(loaded[name], tensor) for name, tensor in ours.items())
 
 
-def test_the_old_zipless_format_and_safetensors_are_read_too(
-    metas: State, ours: State, tmp_path: Path
-) -> None:
+def test_the_old_zipless_format_and_safetensors_are_read_too(metas: State, ours: State, tmp_path: Path) -> None:
     torch.save(metas, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     save_file({name: tensor.clone() for name, tensor in ours.items()}, tmp_path / "ours.safetensors")
     for source in ("old.pth", "ours.safetensors"):
@@ -210,9 +206,7 @@ def test_a_pickle_that_wants_to_run_code_is_refused_unread(maker: str, tmp_path:
         source.write_bytes(pickle.dumps(Bomb(proof), protocol=int(maker[-1])))
     else:
         torch.save(content, source, _use_new_zipfile_serialization=maker == "torch")
-    with pytest.raises(
-        BadCheckpoint, match=r"refused\. It is (more than plain|damaged, or a pickle)"
-    ) as error:
+    with pytest.raises(BadCheckpoint, match=r"refused\. It is (more than plain|damaged, or a pickle)") as error:
         convert_pt(source, tmp_path / "out", config=tiny_config())
     assert "\n" not in str(error.value)
     assert maker == "pickle-4" or "asks to run posix.system" in str(error.value)

@@ -72,9 +72,7 @@ def test_a_pair_without_boxes_is_not_changed_by_a_neighbour_that_has_some(
 
 def test_masks_of_some_pairs_equal_those_of_all(model: Sam3Detector, inputs: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
-        found = model.ground(
-            model.encode_images(inputs["pixels"]), model.encode_text(inputs["ids"], inputs["mask"])
-        )
+        found = model.ground(model.encode_images(inputs["pixels"]), model.encode_text(inputs["ids"], inputs["mask"]))
         everything = model.pixel_embeddings(found)
         second = model.pixel_embeddings(found, torch.tensor([1]))
     torch.testing.assert_close(second[0], everything[1], atol=1e-5, rtol=1e-4)

@@ -57,7 +57,9 @@ def answer(logits: list[float], presence: float = 10.0, **options: object) -> ob
     boxes = np.tile(np.array([[0.0, 0.0, 0.5, 1.0]], np.float32), (count, 1))
 
     def masks_of(kept: np.ndarray) -> np.ndarray:
-        return np.stack([np.where(np.arange(4) < at + 1, 1.0, -1.0)[None].repeat(4, 0) for at in kept]).astype(np.float32)
+        return np.stack([np.where(np.arange(4) < at + 1, 1.0, -1.0)[None].repeat(4, 0) for at in kept]).astype(
+            np.float32
+        )
 
     return from_model(np.array(logits, np.float32), boxes, presence, masks_of, (8, 16), threshold=0.5, **options)
 

@@ -19,7 +19,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return Tokenizer.load(folder)
 
 
-@pytest.mark.parametrize("phrase", ["red car", "A Hen, sitting!", "chicken's 23 übers", "don't   stop", "日本の鶏 🐔", "e-mail"])
+@pytest.mark.parametrize(
+    "phrase", ["red car", "A Hen, sitting!", "chicken's 23 übers", "don't   stop", "日本の鶏 🐔", "e-mail"]
+)
 def test_ids_are_those_of_open_clip(tokenizer: Tokenizer, phrase: str) -> None:
     from open_clip.tokenizer import SimpleTokenizer
 
@@ -42,7 +44,7 @@ def test_shorter_phrases_are_padded_and_masked(tokenizer: Tokenizer) -> None:
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadCheckpoint, match="tokenizer.json: missing"):
+    with pytest.raises(BadCheckpoint, match=r"tokenizer\.json: missing"):
         Tokenizer.load(tmp_path)
 
 

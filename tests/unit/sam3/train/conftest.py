@@ -20,7 +20,11 @@ def model() -> Sam3Detector:
 def batch() -> PairBatch:
     """Three pairs of two images: two objects, none, one."""
     generator = torch.Generator().manual_seed(2)
-    boxes = [torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.5, 0.9, 0.8]]), torch.zeros(0, 4), torch.tensor([[0.2, 0.3, 0.7, 0.9]])]
+    boxes = [
+        torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.5, 0.9, 0.8]]),
+        torch.zeros(0, 4),
+        torch.tensor([[0.2, 0.3, 0.7, 0.9]]),
+    ]
     return PairBatch(
         pixels=torch.randn(2, 3, 64, 64, generator=generator),
         image_of_pair=torch.tensor([0, 0, 1]),
