@@ -67,16 +67,18 @@ def _annotated(canvas: UInt8Array, detections: Detections, scale: float, track_i
         confidence=detections.scores,
         class_id=numbers % len(PALETTE),
     )
+    canvas = np.ascontiguousarray(canvas[..., ::-1])  # supervision draws in BGR
     palette = sv.ColorPalette.from_hex(list(PALETTE))
     thickness = max(2, round(min(canvas.shape[:2]) / 320))
     canvas = sv.MaskAnnotator(color=palette, opacity=0.38).annotate(canvas, shown)
-    canvas = sv.PolygonAnnotator(color=sv.Color.WHITE, thickness=thickness + 2).annotate(canvas, shown)
+    canvas = sv.PolygonAnnotator(color=sv.Color.WHITE, thickness=thickness + 3).annotate(canvas, shown)
     canvas = sv.PolygonAnnotator(color=palette, thickness=thickness).annotate(canvas, shown)
     labels = sv.LabelAnnotator(
         color=palette, text_color=sv.Color.BLACK, text_scale=min(canvas.shape[:2]) / 1400, text_padding=5,
         text_thickness=max(1, thickness // 2), smart_position=True, border_radius=4,
     )  # fmt: skip
-    return np.asarray(labels.annotate(canvas, shown, labels=_texts(detections, track_ids)))
+    drawn = labels.annotate(canvas, shown, labels=_texts(detections, track_ids))
+    return np.ascontiguousarray(np.asarray(drawn)[..., ::-1])
 
 
 def _enlarged(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -54,7 +54,7 @@ def medium(source: Any) -> Medium:
         return source
     if isinstance(source, np.ndarray) and (source.ndim == 4 or (source.ndim == 3 and source.dtype == np.uint8)):
         return _from_array(source)
-    from sam3_agent.media import load_image
+    from sam3_agent.media.images import load_image
 
     return _from_array(load_image(source))
 

@@ -22,11 +22,12 @@ from sam3_agent.understanding.tokens import Cursor
 
 @dataclass
 class Item:
-    """A noun phrase and what its determiner said; `kind` is the expression before relative clauses."""
+    """A noun phrase and what its determiner said; `bare` is the noun before anything that stands behind it."""
 
     concept: Concept
     determiner: Determiner = field(default_factory=Determiner)
     parts: tuple[Item, ...] = ()
+    bare: Concept | None = None
 
 
 _POINTERS = {
@@ -105,7 +106,7 @@ def item(cursor: Cursor, *, modified: bool = True) -> Item | None:
     if rank.complete and rank.count is None:
         rank.count = found.count
         found.low = found.high = None
-    return Item(rank.applied_to(concept), found)
+    return Item(rank.applied_to(concept), found, bare=base)
 
 
 def _joiner(cursor: Cursor) -> str | None:
@@ -215,10 +216,21 @@ def _joined(items: list[Item], whole: Concept, joint: str) -> Concept:
     if alike and isinstance(last.concept, Filtered) and isinstance(last.concept.base, Phrase):
         shared = last.concept
         return Filtered(base=joined([*concepts[:-1], shared.base], joint), by=shared.by)
-    if alike and isinstance(last.concept, Phrase) and last.concept.details:
-        details = last.concept.details
-        return joined([c.model_copy(update={"details": details}) for c in concepts if isinstance(c, Phrase)], joint)
+    phrases = [concept for concept in concepts if isinstance(concept, Phrase)]
+    if alike and len(phrases) == len(concepts):
+        return joined(list(_shared(phrases, last.bare)), joint)
     return joined(concepts, joint)
+
+
+def _shared(phrases: list[Phrase], bare: Concept | None) -> list[Phrase]:
+    """ "dogs and cats that are sitting": both sit. Clothes are shared among people only, adjectives not at all."""
+    last = phrases[-1]
+    if not isinstance(bare, Phrase) or bare.attributes or last == bare or any(p.attributes for p in phrases[:-1]):
+        return phrases
+    people = all(phrase.noun.split()[-1] in lex.PERSONS for phrase in phrases)
+    if last.details and not people:
+        return phrases
+    return [p.model_copy(update={"attributes": last.attributes, "details": last.details}) for p in phrases]
 
 
 # --- the noun itself -------------------------------------------------------------------------------------------------
