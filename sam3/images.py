@@ -80,9 +80,7 @@ def resolve_inside(folder: str | os.PathLike[str], name: str) -> Path:
 
 def _check_size(path: str | os.PathLike[str], width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise BadInput(
-            f"{path}: {width} x {height} is over {max_pixels / 1e6:.0f} megapixels. Scale the picture down."
-        )
+        raise BadInput(f"{path}: {width} x {height} is over {max_pixels / 1e6:.0f} megapixels. Scale the picture down.")
     if min(width, height) < MIN_SIDE:
         raise BadInput(f"{path}: {width} x {height} pixels; each side needs at least {MIN_SIDE}.")
 

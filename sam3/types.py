@@ -60,7 +60,10 @@ class Detections:
     def empty(cls, height: int, width: int, presence: float = 0.0) -> Detections:
         """No instance in an image of `height` x `width` pixels."""
         return cls(
-            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, height, width), bool), presence
+            np.zeros((0, 4), np.float32),
+            np.zeros(0, np.float32),
+            np.zeros((0, height, width), bool),
+            presence,
         )
 
     def select(self, keep: NDArray[Any] | Sequence[int]) -> Detections:
@@ -78,7 +81,9 @@ class Detections:
         """COCO run-length encodings of the masks, `counts` as text so that they are JSON."""
         from pycocotools import mask as coco_mask
 
-        encoded = coco_mask.encode(np.asfortranarray(self.masks.transpose(1, 2, 0), dtype=np.uint8)) if len(self) else []
+        encoded = (
+            coco_mask.encode(np.asfortranarray(self.masks.transpose(1, 2, 0), dtype=np.uint8)) if len(self) else []
+        )
         return [{"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")} for rle in encoded]
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
@@ -112,7 +117,12 @@ class Detections:
         import pandas as pd
 
         rows = [
-            {"label": label, "score": float(score), **dict(zip(("x0", "y0", "x1", "y1"), map(float, box), strict=True)), "area": int(mask.sum())}
+            {
+                "label": label,
+                "score": float(score),
+                **dict(zip(("x0", "y0", "x1", "y1"), map(float, box), strict=True)),
+                "area": int(mask.sum()),
+            }
             for label, score, box, mask in zip(
                 self.labels or [""] * len(self), self.scores, self.boxes, self.masks, strict=True
             )

@@ -31,7 +31,7 @@ from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig
 from sam3.scenes.pack import Pack
 from sam3.scenes.phrases import Vocabulary
 from sam3.tokenizer import Tokenizer, build_tokenizer_file
-from sam3.train.losses import LossConfig
+from sam3.train.loss_config import LossConfig
 from sam3.train.module import DetectorModule, OptimizerConfig
 
 

@@ -40,16 +40,22 @@ class Augment:
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
 
-    def __call__(self, image: UInt8Array, masks: np.ndarray, rng: np.random.Generator) -> tuple[UInt8Array, np.ndarray]:
-        """Change an image (H, W, 3) and its masks (n, H, W) alike; masks cropped away are dropped."""
+    def __call__(
+        self, image: UInt8Array, masks: np.ndarray, rng: np.random.Generator
+    ) -> tuple[UInt8Array, np.ndarray, np.ndarray]:
+        """Change an image (H, W, 3) and its masks (n, H, W) alike.
+
+        Returns:
+            The image, the masks that are still to be seen, and bool (n,): which ones those are.
+        """
         before = masks.sum((1, 2), dtype=np.int64)
         image, masks = self._turn(image, masks, rng)
         image, masks = self._crop(image, masks, rng)
         if rng.random() < self.config.flip:
             image, masks = image[:, ::-1], masks[:, :, ::-1]
         after = masks.sum((1, 2), dtype=np.int64)
-        masks = masks[after >= np.maximum(self.config.least_visible * before, 1)]
-        return np.ascontiguousarray(self._recolour(image, rng)), np.ascontiguousarray(masks)
+        kept = after >= np.maximum(self.config.least_visible * before, 1)
+        return np.ascontiguousarray(self._recolour(image, rng)), np.ascontiguousarray(masks[kept]), kept
 
     def _turn(self, image: UInt8Array, masks: np.ndarray, rng: np.random.Generator) -> tuple[UInt8Array, np.ndarray]:
         angle = rng.uniform(-1, 1) * self.config.rotate

@@ -10,7 +10,7 @@ from typing import Any
 from sam3.config import typed
 from sam3.errors import BadConfig
 from sam3.train.augment import AugmentConfig
-from sam3.train.losses import LossConfig
+from sam3.train.loss_config import LossConfig
 from sam3.train.module import OptimizerConfig
 
 

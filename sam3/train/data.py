@@ -34,6 +34,7 @@ class Pair:
 
     Attributes:
         segmentations: polygons (lists of x, y, ...) or RLE, one an instance, in pixels of (height, width).
+        outlined: per instance, whether its label was an outline; the etl stage marks boxes and circles.
     """
 
     id: int
@@ -42,6 +43,7 @@ class Pair:
     height: int
     width: int
     segmentations: list[Any] = field(default_factory=list)
+    outlined: list[bool] = field(default_factory=list)
 
 
 def load_pairs(path: str | Path, images: str | Path) -> list[Pair]:
@@ -61,7 +63,9 @@ def load_pairs(path: str | Path, images: str | Path) -> list[Pair]:
             pairs[row["id"]] = Pair(row["id"], file, row["text_input"], int(row["height"]), int(row["width"]))
         for row in content["annotations"]:
             if not row.get("iscrowd"):
-                pairs[row["image_id"]].segmentations.append(row["segmentation"])
+                pair = pairs[row["image_id"]]
+                pair.segmentations.append(row["segmentation"])
+                pair.outlined.append(row.get("drawn_as", "polygon") == "polygon")
     except (KeyError, TypeError) as error:
         raise BadInput(f"{path}: not a SA-Co file ({error} is missing). The etl stage writes one.") from error
     if not pairs:
@@ -100,13 +104,14 @@ class PairSet(Dataset[dict[str, Any]]):
     def item(self, index: int, epoch: int = 0) -> dict[str, Any]:
         """Pixels (3, S, S), boxes (n, 4) xyxy in [0, 1], masks (n, h, h) in [0, 1], text and id."""
         pair = self.pairs[index]
-        image, masks = read_image(pair.file), decode_masks(pair)
+        image, masks, outlined = read_image(pair.file), decode_masks(pair), np.array(pair.outlined, bool)
         if image.shape[:2] != (pair.height, pair.width):
             raise BadInput(
                 f"{pair.file}: {image.shape[1]}x{image.shape[0]} pixels, but its row says {pair.width}x{pair.height}. Run etl again."
             )
         if self.augment:
-            image, masks = self.augment(image, masks, np.random.default_rng([self.seed, epoch, pair.id]))
+            image, masks, kept = self.augment(image, masks, np.random.default_rng([self.seed, epoch, pair.id]))
+            outlined = outlined[kept]
         small = [
             cv2.resize(mask.astype(np.float32), (self.mask_side,) * 2, interpolation=cv2.INTER_AREA) for mask in masks
         ]
@@ -118,6 +123,7 @@ class PairSet(Dataset[dict[str, Any]]):
             "masks": torch.from_numpy(
                 np.stack(small) if small else np.zeros((0, self.mask_side, self.mask_side), np.float32)
             ),
+            "outlined": torch.from_numpy(outlined),
             "text": pair.text,
             "id": pair.id,
         }
@@ -144,6 +150,7 @@ def collate(items: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> PairBatch:
         torch.from_numpy(tokens.mask),
         [item["boxes"] for item in items],
         [item["masks"] for item in items],
+        outlined=[item["outlined"] for item in items],
         pair_ids=[item["id"] for item in items],
     )
 

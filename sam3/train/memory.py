@@ -12,7 +12,8 @@ from sam3.detector import Sam3Detector
 from sam3.errors import BadConfig
 from sam3.train.batch_size import search_batch_size
 from sam3.train.data import PairSet, collate
-from sam3.train.losses import LossConfig, detection_loss
+from sam3.train.loss_config import LossConfig
+from sam3.train.losses import detection_loss
 
 
 def checkpoint_activations(model: Sam3Detector) -> None:

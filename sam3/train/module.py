@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from sam3.detector import Grounding, Sam3Detector
-from sam3.train.losses import LossConfig, detection_loss
+from sam3.train.loss_config import LossConfig
+from sam3.train.losses import detection_loss
 from sam3.train.targets import PairBatch
 
 

@@ -66,6 +66,8 @@ class Run:
     def base(self) -> Checkpoint:
         """The checkpoint that is fine-tuned."""
         base = load_checkpoint(self.config.model.checkpoint)
+        # on a CPU the flash kernel's backward pass costs more than writing the attention out
+        base.model.set_attn_implementation("sdpa" if self.gpus else "eager")
         if self.config.model.gradient_checkpointing:
             checkpoint_activations(base.model)
         return base
@@ -257,7 +259,7 @@ def best_checkpoint(work: Path) -> tuple[Path, dict[str, float]]:
 
 
 def precision(asked: str, gpus: int) -> str:
-    """Lightning's name for a precision; `auto` is bf16 where the GPU has it.
+    """Lightning's name for a precision; `auto` is bf16 where GPU or processor compute with it.
 
     Raises:
         BadConfig: not one of the known names.
@@ -269,7 +271,8 @@ def precision(asked: str, gpus: int) -> str:
         raise BadConfig("trainer.precision=16-mixed needs a GPU: use bf16-mixed or 32-true.", field="trainer.precision")
     if asked != "auto":
         return asked
-    return "bf16-mixed" if gpus and torch.cuda.is_bf16_supported() else "32-true"
+    fast = torch.cuda.is_bf16_supported() if gpus else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "bf16-mixed" if fast else "32-true"
 
 
 def git_commit() -> str | None:

@@ -26,6 +26,8 @@ class PairBatch:
         ids, mask: int64 (P, T) tokens of each pair's phrase.
         boxes: P tensors (n, 4) xyxy in [0, 1]; n = 0 for a negative pair.
         masks: P float32 tensors (n, H, W) in [0, 1], at the resolution the mask head works in.
+        outlined: P bool tensors (n,): the mask follows the object. False for a label that was drawn as a box or
+            a circle, which says where the object is but not its outline; None when all masks are true.
         exemplars: box prompts, or None.
         pair_ids: the `images.id` of each pair, for logs.
     """
@@ -37,6 +39,7 @@ class PairBatch:
     boxes: list[Tensor]
     masks: list[Tensor]
     exemplars: BoxPrompts | None = None
+    outlined: list[Tensor] | None = None
     pair_ids: list[int] = field(default_factory=list)
 
     @property

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from sam3.detector import Sam3Detector
-from sam3.train.losses import LossConfig, detection_loss, mask_losses, resize_masks
+from sam3.train.loss_config import LossConfig
+from sam3.train.losses import detection_loss
+from sam3.train.mask_losses import mask_losses, resize_masks
 from sam3.train.matcher import MatchCosts, match
 from sam3.train.module import DetectorModule, OptimizerConfig
 from sam3.train.targets import PairBatch
@@ -119,3 +121,11 @@ def test_masks_shrink_by_area() -> None:
     masks[0, 0, :2] = 1
     assert resize_masks(masks, (2, 2))[0].tolist() == [[0.5, 0.0], [0.0, 0.0]]
     assert resize_masks(torch.zeros(0, 4, 4), (2, 2)).shape == (0, 2, 2)
+
+
+def test_a_label_drawn_as_a_box_teaches_where_but_not_what_shape(model: Sam3Detector, batch: PairBatch) -> None:
+    boxes_only = replace(batch, outlined=[torch.zeros(len(boxes), dtype=torch.bool) for boxes in batch.boxes])
+    _, terms = loss_of(model, boxes_only, LossConfig(semantic_on_negatives=False))
+    assert "mask" not in terms and float(terms["box"]) > 0
+    _, terms = loss_of(model, batch, LossConfig(semantic_on_negatives=False))
+    assert float(terms["mask"]) > 0

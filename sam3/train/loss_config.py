@@ -1,0 +1,35 @@
+"""The weights of the loss: configs/loss/*.yaml, typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sam3.train.matcher import MatchCosts
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms; the published values unless a config says otherwise.
+
+    Attributes:
+        focal_loss_weight: class focal, per query. presence_loss_weight: presence, per pair.
+        box_loss_weight: L1. iou_loss_weight: GIoU. mask_loss_weight: mask focal. dice_loss_weight: mask dice.
+        semantic_loss_weight: share of the mask weights given to the semantic head; 0 turns it off.
+        class_on_negatives: also teach queries to be silent on negative pairs (pretraining).
+        mask_share: share of positive pairs whose masks are computed in a step.
+        semantic_on_negatives: run the semantic head on negative pairs too.
+    """
+
+    focal_loss_weight: float = 5.0
+    presence_loss_weight: float = 20.0
+    box_loss_weight: float = 5.0
+    iou_loss_weight: float = 2.0
+    mask_loss_weight: float = 200.0
+    dice_loss_weight: float = 10.0
+    semantic_loss_weight: float = 0.1
+    class_on_negatives: bool = False
+    semantic_on_negatives: bool = True
+    mask_share: float = 1.0
+    focal_alpha: float = 0.5
+    focal_gamma: float = 2.0
+    matcher: MatchCosts = field(default_factory=MatchCosts)
