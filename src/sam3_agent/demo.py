@@ -101,6 +101,8 @@ def answer_all(agent: Agent, questions: list[Question], out: Path, console: Cons
     for heading in ("question", "answer", "ms", "picture"):
         table.add_column(heading, justify="right" if heading == "ms" else "left", overflow="fold")
     drawn = []
+    with console.status("loading the model"):
+        _ = agent.engine  # so that the first answer's time is the answer's
     with console.status("looking"):
         for question in questions:
             reply = agent.process(question.text, media=[str(question.picture)])
@@ -116,13 +118,10 @@ def _keep(reply: Reply, picture: Path, target: Path) -> Path:
 
     from sam3.files import atomic_write
     from sam3.images import read_image
-    from sam3_agent.report.outlines import AFTER, draw_masks
 
-    image = read_image(picture)
-    masks = [mask for result in reply.results for mask in result.detections.masks]
-    labels = [f"{score:.2f}" for result in reply.results for score in result.detections.scores]
+    drawn = reply.plot() if reply.results else Image.fromarray(read_image(picture))
     with atomic_write(target, "wb") as stream:
-        Image.fromarray(draw_masks(image, masks, AFTER, labels=labels, width=960)).save(stream, "JPEG", quality=90)
+        drawn.save(stream, "JPEG", quality=90)
     return target
 
 

@@ -9,8 +9,9 @@ import pytest
 from fake_run import WEAK, write_finished_run
 
 from sam3.errors import Unavailable
-from sam3_agent.finished_run import read_run
+from sam3_agent.finished_run import Places, read_run
 from sam3_agent.params import load_params
+from sam3_agent.report.page import report
 from sam3_agent.tracking.mlflow_store import Store
 from sam3_agent.tracking.register import NAME, register, track
 
@@ -55,6 +56,15 @@ def test_the_same_weights_twice_are_one_version_of_one_run(project: Path) -> Non
     first, second = track(read_run(), params), track(read_run(), params)
     assert (second["run_id"], second["version"]) == (first["run_id"], first["version"])
     assert len(Store().client.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def test_the_page_says_what_was_registered_and_joins_the_run(project: Path) -> None:
+    register()
+    places = Places(images=Path("data/raw/images"))
+    report(places.reports, places.splits, places.images, places.model, Path("reports/report.html"), Path("params.yaml"))
+    assert "Registered as production-candidate-v1, version 1" in Path("reports/report.html").read_text()
+    run_id = json.loads(Path("reports/register.json").read_text())["run_id"]
+    assert "reports/report.html" in {file.path for file in Store().client.list_artifacts(run_id, "reports")}
 
 
 def test_a_refusal_is_logged_with_its_reasons_and_registers_nothing(

@@ -24,7 +24,7 @@ VARIABLES = {
     BAD: "--bad",
     **{colour: f"--series-{n}" for n, colour in enumerate(SERIES)},
 }
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it takes the page's type and can be searched
     "svg.hashsalt": "sam3-agent",  # equal runs give equal bytes
     "font.family": "sans-serif",

@@ -78,7 +78,7 @@ def presence_chart(run: FinishedRun) -> Image:
                 for row in measured.pairs.values()
                 if bool(row.annotations) == bool(side) and row.presence is not None
             ]
-            x = [row.presence for row in rows]
+            x = [float(row.presence or 0) for row in rows]
             y = line + (0.18 if side else -0.18) + rng.uniform(-0.1, 0.1, len(rows))
             axes.scatter(x, y, 18, color=colour if side else "none", edgecolors=colour, linewidths=1)
     axes.axvline(run.candidate.score_threshold, color=FAINT, linewidth=1, linestyle="--")

@@ -1,7 +1,8 @@
 """Masks drawn on a picture: a tint inside, a crisp line around, a score beside it.
 
-The one place that paints masks for people: report, demo and notebook show the same colours for the same
-thing. Lines are drawn on the enlarged picture, so they are equally thin whatever the picture's size.
+For comparisons, where a colour is a role: ground truth, baseline, candidate (an answer, where every thing has
+a colour of its own, is painted by `overlay`). Used by the page and the notebook. Lines are drawn on the enlarged
+picture, so they are equally thin whatever the picture's size.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def draw_masks(
         uint8 RGB (height, width, 3).
     """
     size = (width, max(1, round(image.shape[0] * width / image.shape[1])))
-    canvas = cv2.resize(image, size, interpolation=cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC)
+    how = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC
+    canvas = np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
     shapes = [_enlarged(mask, size) for mask in masks]
     for shape in shapes:
         canvas[shape] = (canvas[shape] * (1 - TINT) + np.array(colour) * TINT).astype(np.uint8)

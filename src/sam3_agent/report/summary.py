@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Any
@@ -138,7 +139,7 @@ def summary_text(run: FinishedRun, width: int = 124) -> str:
     """Table and verdict as plain text, for reports/summary.txt."""
     from rich.console import Console
 
-    console = Console(width=width, no_color=True, record=True, file=_Nowhere())
+    console = Console(width=width, no_color=True, record=True, file=io.StringIO())
     console.print(summary_table(run))
     console.print(verdict(run))
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"
@@ -167,13 +168,3 @@ def summary_json(run: FinishedRun) -> dict[str, Any]:
 
 def _on_positives(measured: Measured) -> float | None:
     return measured.calibration.mean_on_positives if measured.calibration else None
-
-
-class _Nowhere:
-    """A file that forgets: rich records what it would have printed."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        return None

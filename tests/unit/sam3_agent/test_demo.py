@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_run import write_finished_run
 from PIL import Image
 from rich.console import Console
 
 from sam3.errors import BadConfig, BadInput
 from sam3.types import Detections
 from sam3_agent import Agent
-from sam3_agent.demo import answer_all, exported_or_trained, read_questions
+from sam3_agent.demo import answer_all, demo, exported_or_trained, read_questions
 
 
 class TwoOfEverything:
@@ -53,6 +54,19 @@ def test_every_answer_leaves_an_overlay(repo_root: Path, tmp_path: Path) -> None
     assert len({path.read_bytes() for path in drawn}) == 3
     text = console.export_text()
     assert "how many chickens are there?" in text and "2" in text
+
+
+def test_the_verb_shows_summary_answers_and_next_step(
+    repo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_finished_run(tmp_path, pairs=16)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sam3.engines.load_engine", lambda *_, **__: TwoOfEverything())
+    demo(pictures=repo_root / "data/demo", out=Path("reports/demo"), checkpoint="any", params=repo_root / "params.yaml")
+    said = capsys.readouterr().out
+    parts = [said.index(part) for part in ("cgF1", "three questions", "answered by any", "Next")]
+    assert parts == sorted(parts)
+    assert len(list(Path("reports/demo").glob("*.jpg"))) == 3
 
 
 @pytest.mark.parametrize(
