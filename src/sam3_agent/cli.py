@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "pretrain": ("sam3_agent.model:pretrain", "Make the starter weights sam3-lite from their parts."),
     "register": ("sam3_agent.tracking.register:register", "Log the run; register the candidate if the gate lets it."),
     "report": ("sam3_agent.report.page:report", "One HTML page about a finished run."),
+    "predict": ("sam3_agent.predict:predict", "The exported model on a few validation pictures."),
     "ask": ("sam3_agent.ask:ask", "Ask about pictures in plain words."),
     "segment": ("sam3_agent.segment:segment", "Find and outline a thing in pictures."),
     "count": ("sam3_agent.segment:count", "Count a thing in pictures."),
