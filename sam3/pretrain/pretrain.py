@@ -31,6 +31,7 @@ from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig
 from sam3.scenes.pack import Pack
 from sam3.scenes.phrases import Vocabulary
 from sam3.tokenizer import Tokenizer, build_tokenizer_file
+from sam3.train.log import set_aside
 from sam3.train.loss_config import LossConfig
 from sam3.train.module import DetectorModule, OptimizerConfig
 
@@ -182,6 +183,7 @@ def detect(
         num_workers=config.detect.workers,
         prefetch_factor=4 if config.detect.workers else None,
     )
+    set_aside(out / "log")
     trainer = L.Trainer(
         max_steps=config.detect.steps,
         precision=config.precision,  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ from sam3.eval.matching import PairScore
 from sam3.files import read_json, write_json
 from sam3.train.config import TrainConfig, plain
 from sam3.train.data import OrderedBatches, PairSet, collate, data_sha256, load_pairs
+from sam3.train.log import set_aside, whole_log
 from sam3.train.losses import detection_loss
 from sam3.train.memory import checkpoint_activations, largest_batch
 from sam3.train.module import DetectorModule
@@ -144,6 +145,7 @@ class Run:
         start = self._steps_done() * self.config.train.accumulate
         batches = OrderedBatches(self.train_pairs, self.base.tokenizer, self.batch_size, self.config.train.seed, start)
         workers = self.config.data.workers
+        set_aside(self.work / "log")
         trainer = self._trainer()
         trainer.fit(
             module,
@@ -231,7 +233,7 @@ class Run:
             self.base.folder / "tokenizer.json",
             extra={
                 "training.json": json.dumps(record, indent=2, ensure_ascii=False) + "\n",
-                "metrics.csv": (self.work / "log" / "metrics.csv").read_text(encoding="utf-8"),
+                "metrics.csv": whole_log(self.work / "log"),
             },
         )
         return out

@@ -1,0 +1,31 @@
+"""The curve of a run is whole, however often it was killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sam3.train.log import set_aside, whole_log
+
+
+def write(folder: Path, steps: range, loss: float) -> None:
+    pd.DataFrame({"step": list(steps), "train/loss": loss}).to_csv(folder / "metrics.csv", index=False)
+
+
+def test_steps_run_twice_count_as_they_were_run_last(tmp_path: Path) -> None:
+    write(tmp_path, range(0, 6), 3.0)
+    set_aside(tmp_path)
+    write(tmp_path, range(4, 8), 2.0)
+    set_aside(tmp_path)
+    write(tmp_path, range(7, 9), 1.0)
+    (tmp_path / "whole.csv").write_text(whole_log(tmp_path))
+    rows = pd.read_csv(tmp_path / "whole.csv")
+    assert rows["step"].tolist() == list(range(9))
+    assert rows["train/loss"].tolist() == [3.0] * 4 + [2.0] * 3 + [1.0] * 2
+
+
+def test_a_run_that_was_never_killed_is_its_own_log(tmp_path: Path) -> None:
+    write(tmp_path, range(3), 1.0)
+    assert whole_log(tmp_path) == (tmp_path / "metrics.csv").read_text()
+    set_aside(tmp_path / "nowhere")
