@@ -2,7 +2,7 @@
 
     python -m sam3_agent.demo_pictures         # writes data/demo/*.jpg again, byte for byte
 
-The questions about them stand beside them in data/demo/questions.yaml.
+What is in them stands beside them in recipes.yaml, what is asked about them in questions.yaml.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from sam3.files import atomic_write
 from sam3.scenes.compose import ComposeOptions, compose
@@ -39,13 +40,6 @@ class Recipe:
     cast: tuple[str, ...]
 
 
-RECIPES = (
-    Recipe("yard", 5, "leuvena_1", ("gander", "hen", "duck", "rooster", "chicken_profile")),
-    Recipe("gravel", 4, "gravel_1", ("peacock", "rooster", "hen", "pigeon")),
-    Recipe("dune", 5, "dune_1", ("turkey", "drake", "guineafowl", "duck")),
-)
-
-
 def draw(recipe: Recipe, pack: Pack) -> np.ndarray:
     """The picture of a recipe, uint8 RGB (480, 640, 3)."""
     files = {Path(cutout.file).stem.partition("-")[2]: cutout for cutout in pack.select(photos=True)}
@@ -60,7 +54,8 @@ def main(folder: Path) -> None:
     from PIL import Image
 
     pack = Pack.load()
-    for recipe in RECIPES:
+    recipes = yaml.safe_load((folder / "recipes.yaml").read_text(encoding="utf-8"))
+    for recipe in (Recipe(name, r["seed"], r["background"], tuple(r["cast"])) for name, r in recipes.items()):
         with atomic_write(folder / f"{recipe.name}.jpg", "wb") as stream:
             Image.fromarray(draw(recipe, pack)).save(stream, "JPEG", quality=85)
 

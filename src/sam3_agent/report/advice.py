@@ -14,7 +14,8 @@ from sam3_agent.finished_run import FinishedRun
 FEW_INDIVIDUALS = 25
 WIDE_INTERVAL = 0.15
 BAD_ECE = 0.1
-TRAIN = "python sam3/train/train.py -c configs/sam3_chicken_finetune.yaml"
+CONFIG = "the training config (train.config in params.yaml)"
+AGAIN = "dvc repro"
 CURE = {
     "missed": "Label more pictures like the missed ones: small, hidden, and unusual individuals first.",
     "false alarm": "Add pictures that show what was mistaken for it as negatives, or raise loss.focal_loss_weight.",
@@ -49,8 +50,8 @@ def _negatives(run: FinishedRun) -> Advice | None:
     if run.negatives.passed:
         return None
     weight = run.training.config.get("loss", {}).get("focal_loss_weight")
-    command = f"{TRAIN} loss.focal_loss_weight={2 * weight:g}" if weight else ""
-    return Advice("Teach it to say no", run.negatives.advice, command)
+    how = f" Set loss.focal_loss_weight: {2 * weight:g} in {CONFIG}." if weight else ""
+    return Advice("Teach it to say no", run.negatives.advice + how, AGAIN)
 
 
 def _still_rising(run: FinishedRun) -> Advice | None:
@@ -58,11 +59,9 @@ def _still_rising(run: FinishedRun) -> Advice | None:
     if len(curve) < 3 or curve.values[-1] < curve.values.max() or curve.values[-1] - curve.values[-2] < 0.01:
         return None
     epochs = run.training.config.get("train", {}).get("max_epochs")
-    return Advice(
-        "Train longer",
-        f"cgF1 on validation was still rising at the end ({curve.values[-2]:.3f} to {curve.values[-1]:.3f}).",
-        f"{TRAIN} train.max_epochs={2 * epochs}" if isinstance(epochs, int) else "",
-    )
+    how = f" Set train.max_epochs: {2 * epochs} in {CONFIG}." if isinstance(epochs, int) else ""
+    rise = f"cgF1 on validation was still rising at the end ({curve.values[-2]:.3f} to {curve.values[-1]:.3f})."
+    return Advice("Train longer", rise + how, AGAIN)
 
 
 def _no_gain(run: FinishedRun) -> Advice | None:
@@ -164,7 +163,7 @@ def _ship(run: FinishedRun) -> Advice | None:
 def _measure_again(run: FinishedRun) -> Advice | None:
     if run.decision.passed:
         return None
-    return Advice("Then run the pipeline again", "It repeats only the stages that a change reaches.", "dvc repro")
+    return Advice("Then run the pipeline again", "It repeats only the stages that a change reaches.", AGAIN)
 
 
 RULES: tuple[Callable[[FinishedRun], Advice | None], ...] = (
