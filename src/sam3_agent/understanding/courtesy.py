@@ -121,6 +121,9 @@ def _strip_before(result: Bared) -> None:
         if cursor.word() in _GERUNDS and cursor.word(-1) == "mind":
             result.tokens[cursor.at] = Token(_GERUNDS[cursor.word()])
             cursor = Cursor(result.tokens, cursor.at)
+        if cursor.word() in ("just", "only") and cursor.word(1) in ("count", "how", "tell", "segment", "find", "list"):
+            cursor.at += 1
+            continue
         told = _TELL.match(cursor)
         found = _BEFORE.match(cursor)
         if told and (not found or told[0] >= found[0]):

@@ -235,7 +235,7 @@ HOW_MANY = PhraseTable.of("how many|how many of|how much|how many total|just how
 DISTINCT = words("distinct different unique separate individual")
 
 EXCEPT = PhraseTable.of(
-    "just not|only not|though not|although not|besides|but just not|everything but not|except|except for|but not|but no|excluding|apart from|other than|minus|save for|aside from|bar|leaving out|"
+    "but please no|please no|but also no|save|just not|only not|though not|although not|besides|but just not|everything but not|except|except for|but not|but no|excluding|apart from|other than|minus|save for|aside from|bar|leaving out|"
     "leave out|ignoring|with the exception of|not including|rather than|instead of|and not|but exclude|but skip|"
     "but ignore|but omit|but leave out|but drop|but without|not counting|omitting|skipping|except that not|"
     "but please exclude|but please leave out|but please ignore|but please skip|but please not|but excluding|"

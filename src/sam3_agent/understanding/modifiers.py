@@ -60,7 +60,8 @@ def predicate(cursor: Cursor) -> Change | None:
         word = cursor.take("and", "or", "nor", "but") or comma
         cursor.skip(lex.COPULAS | {"either", "also", "that", "who", "which", "both"})
         again = bool(cursor.take("not")) or (negated and word in ("or", "nor"))
-        more = _one(cursor, again) if word and _continues(cursor) else None
+        denied = negated and word in ("or", "nor")
+        more = _one(cursor, again) if word and (denied or _continues(cursor)) else None
         if more is None:
             cursor.at = here
             break
@@ -109,12 +110,19 @@ def _is_one(concept: Concept) -> bool:
 
 
 def _modifier(cursor: Cursor, *, pick: bool) -> Change | None:
+    if cursor.take("but not"):
+        cursor.at -= 1
+        change = _negated(cursor)
+        cursor.at -= 1 if change is None else 0
+        return change
     if lex.EXCEPT.match(cursor) and cursor.word() != "not" and cursor.word() != "less":
         return None
     if cursor.word() == "without" and nouns.definite_follows(cursor):
         return None
     if _relative_pronoun(cursor):
         return _relative_clause(cursor)
+    if cursor.word() == "not" and (lex.EXCEPT.match(cursor) or (1, True))[0] > 1:
+        return None
     if cursor.word() == "not":
         return _negated(cursor)
     return _fact(cursor, pick=pick, finite=False)
@@ -227,6 +235,7 @@ def _negated(cursor: Cursor) -> Change | None:
     start = cursor.at
     cursor.at += 1
     known = cursor.word() in lex.ADJECTIVES | lex.PARTICIPLES or cursor.word().endswith("ing")
+    known = known and cursor.word(1) not in ("one", "ones")
     placed = lex.RELATIONS.match(cursor) is not None or cursor.word() in lex.COMPARATIVES or cursor.word() == "with"
     if known and nouns.is_content(cursor, 1) and cursor.word() not in lex.TRANSITIVE | lex.POSTURES:
         known = False
@@ -401,7 +410,7 @@ def _relation(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
     """A place relative to another thing."""
     _placed(cursor)
     name = lex.RELATIONS.take(cursor)
-    if name is None:
+    if name is None or cursor.word() in ("total", "all", "general", "sum", "advance", "fact", "case", "order", "addition"):
         return None
     here = cursor.peek()
     if here is not None and here.kind == "image" and not here.preposition:
@@ -435,6 +444,9 @@ def _placed(cursor: Cursor) -> None:
 
 def _doing(cursor: Cursor, finite: bool, negated: bool) -> Change | None:
     """A participle with its object: "wearing glasses", "sitting", "parked", "eating grass"."""
+    if cursor.word() in ("wearing", "wear", "wears", "holding", "carrying") and cursor.word(1) in ("no", "neither"):
+        cursor.at += 2
+        return _with(cursor, negated=not negated)
     text = verbs.doing_text(cursor, finite=finite)
     if text is None:
         return None

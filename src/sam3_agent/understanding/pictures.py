@@ -24,7 +24,7 @@ _SHOWS = lex.words(
     "show shows contain contains have has include includes depict depicts display displays match matches feature "
     "features hold holds do does is are has had fit fits picture"
 )
-_ASKS = lex.words("does do which what than match matches describe describes fit fits against with and compare for show shows or did has have")
+_ASKS = lex.words("does do which what than match matches describe describes fit fits against with and compare for show shows or did has have about")
 
 
 _HANDED = lex.words("this that these here it sorry oops ok")
@@ -84,7 +84,9 @@ def _mention(tokens: Sequence[Token], at: int, before: Sequence[Token]) -> tuple
         cursor.at += 1
     if count and len(numbers) == 1 and numbers[0] == 1:
         numbers = list(range(1, count + 1))
+    this = any(token.text in ("this", "these") for token in tokens[at : cursor.at])
     scope = _scope(numbers, whole, every, other)
+    scope = Scope(at="this") if this and scope == Scope() else scope
     return _with_noun(cursor, scope, preposition, at, before) or _without_noun(cursor, scope, preposition, at)
 
 

@@ -23,7 +23,7 @@ _TAILS = PhraseTable.of(
     "would you say there are|would you say are there|are in total|are there now|are there then|left|are we left with|do i have|"
     "can be made out|are displayed|are featured|show up|turn up|could you count|could you see|have i got|pop up|"
     "are you seeing|are you able to see|pass by|pass through|pass|drive by|drive past|come into view|enter|show|"
-    "are to be seen|are there to see|occur",
+    "in total|altogether|in all|overall|all in all|are to be seen|are there to see|occur",
     True,
 )
 _SHOWS = lex.words("contain contains have has show shows include includes depict depicts feature features display displays "

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sam3_agent.understanding import lexicon as lex
-from sam3_agent.understanding.concepts import bare_noun, joined, mentions, positive_phrases, replaced, walk
+from sam3_agent.understanding.concepts import bare_noun, joined, kind_of, mentions, positive_phrases, replaced, walk
 from sam3_agent.understanding.grammar import Draft
 from sam3_agent.understanding.plan import (
     Action,
@@ -236,7 +236,7 @@ def _revised(change: Revise, memory: Memory) -> Action | Question:
     if change.target is None:
         return Question("Which ones do you mean?")
     if change.how == "instead":
-        pointed = _pointed(Segment(target=change.target), memory)
+        pointed = _pointed(Segment(target=change.target), memory, _instead_of(change.target, memory.focus))
         return pointed if isinstance(pointed, Question) else _with_topic(last.plan.action, topic(pointed))
     base = memory.focus if change.how != "add" else (memory.focus if not mentions(change.target) else bare_noun(memory.focus))
     pointed = _pointed(Segment(target=change.target), memory, base)
@@ -251,6 +251,12 @@ def _revised(change: Revise, memory: Memory) -> Action | Question:
     else:
         new = joined([focus, target])
     return _narrowed(last.plan.action, new)
+
+
+def _instead_of(target: Concept, focus: Concept) -> Concept:
+    """ "and the one on the sofa?" asks anew among the cats; "and the other one?" is about those found."""
+    points_away = any(mention.word in ("other", "others") for mention in mentions(target))
+    return focus if points_away else kind_of(focus)
 
 
 def _first_turn(change: Revise) -> Action | Question:
