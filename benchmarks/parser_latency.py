@@ -42,7 +42,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     texts = queries()
     spent = milliseconds(texts, parser.parse_args().repeat)
-    print(f"{len(texts)} queries: median {np.median(spent):.2f} ms, p99 {np.percentile(spent, 99):.2f} ms, max {spent.max():.2f} ms")
+    print(
+        f"{len(texts)} queries: median {np.median(spent):.2f} ms, p99 {np.percentile(spent, 99):.2f} ms, max {spent.max():.2f} ms"
+    )
 
 
 if __name__ == "__main__":

@@ -93,7 +93,9 @@ def show(reply: Reply, kept: list[Path]) -> None:
     table = Table("picture", "what", "score", "box (x0 y0 x1 y1)", "area px")
     for result in reply.results:
         rows = result.detections
-        for label, score, box, mask in zip(rows.labels or [""] * len(rows), rows.scores, rows.boxes, rows.masks, strict=True):
+        for label, score, box, mask in zip(
+            rows.labels or [""] * len(rows), rows.scores, rows.boxes, rows.masks, strict=True
+        ):
             corners = " ".join(f"{value:.0f}" for value in box)
             table.add_row(str(result.media + 1), label, f"{score:.2f}", corners, str(int(mask.sum())))
     if table.row_count:

@@ -175,7 +175,12 @@ class Session:
             answered = self._completed(waiting, reading, arrived)
             if answered is not None:
                 return (answered,), ""
-        if not reading.drafts and arrived and self._memory.last is not None and reading.trouble in ("nothing named", "unclear", "silent"):
+        if (
+            not reading.drafts
+            and arrived
+            and self._memory.last is not None
+            and reading.trouble in ("nothing named", "unclear", "silent")
+        ):
             return (Draft(self._memory.last.plan.model_copy(update={"scope": Scope(at="this")})),), ""
         if not reading.drafts and self._agent.planner is not None:
             plan = self._agent.planner.plan(query)
@@ -189,7 +194,12 @@ class Session:
         lacks_thing = self._lacks == "thing"
         if lacks_thing and named and len(reading.drafts) == 1:
             return filled(waiting, topic(named[0].plan.action))
-        if not lacks_thing and arrived and not reading.drafts and (reading.delivers or reading.trouble != "unsupported"):
+        if (
+            not lacks_thing
+            and arrived
+            and not reading.drafts
+            and (reading.delivers or reading.trouble != "unsupported")
+        ):
             return waiting
         return None
 

@@ -27,7 +27,10 @@ def draw_result(medium: Medium, result: Result) -> Any:
     if result.frames is None:
         return Image.fromarray(draw(medium.pixels, result.detections))
     chosen = np.unique(np.linspace(0, len(result.frames) - 1, min(SHEET_FRAMES, len(result.frames))).astype(int))
-    tiles = [draw(medium.frames[at].pixels, result.frames[at], result.frames[at].track_ids, f"frame {at + 1}") for at in chosen]
+    tiles = [
+        draw(medium.frames[at].pixels, result.frames[at], result.frames[at].track_ids, f"frame {at + 1}")
+        for at in chosen
+    ]
     return Image.fromarray(_sheet(tiles))
 
 
@@ -46,17 +49,19 @@ def draw(
 
     height, width = pixels.shape[:2]
     scale = float(np.clip(SHORT_SIDE / min(height, width), 1.0, 4.0))
-    canvas = np.ascontiguousarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
+    canvas: UInt8Array = np.ascontiguousarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
     if len(detections):
         canvas = _annotated(canvas, detections, scale, track_ids)
     if caption:
         origin = (10, canvas.shape[0] - 12)
         cv2.putText(canvas, caption, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 4, cv2.LINE_AA)
         cv2.putText(canvas, caption, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 1, cv2.LINE_AA)
-    return canvas
+    return np.asarray(canvas, np.uint8)
 
 
-def _annotated(canvas: UInt8Array, detections: Detections, scale: float, track_ids: NDArray[np.int_] | None) -> UInt8Array:
+def _annotated(
+    canvas: UInt8Array, detections: Detections, scale: float, track_ids: NDArray[np.int_] | None
+) -> UInt8Array:
     import supervision as sv
 
     numbers = np.arange(len(detections)) if track_ids is None else np.asarray(track_ids, int)
@@ -92,7 +97,10 @@ def _enlarged(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.boo
 def _texts(detections: Detections, track_ids: NDArray[np.int_] | None) -> list[str]:
     names = detections.labels or [""] * len(detections)
     numbers = [""] * len(detections) if track_ids is None else [f"#{number} " for number in track_ids]
-    return [f"{number}{name} {score:.2f}".strip() for number, name, score in zip(numbers, names, detections.scores, strict=True)]
+    return [
+        f"{number}{name} {score:.2f}".strip()
+        for number, name, score in zip(numbers, names, detections.scores, strict=True)
+    ]
 
 
 def _sheet(tiles: list[UInt8Array]) -> UInt8Array:

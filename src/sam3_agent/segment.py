@@ -48,7 +48,13 @@ def count(
 
 
 def _carry_out(
-    query: str, pictures: list[Path], checkpoint: str, engine: str, threshold: float, out: Path | None, json_out: Path | None
+    query: str,
+    pictures: list[Path],
+    checkpoint: str,
+    engine: str,
+    threshold: float,
+    out: Path | None,
+    json_out: Path | None,
 ) -> None:
     from sam3.files import write_json
 

@@ -91,7 +91,11 @@ class Executor:
         missing = [text for one in views for text in one.missing]
         text = replies.found(action.target, counts, missing)
         if action.verb == "where" and any(count for _, count in counts):
-            text = " ".join(replies.places(action.target, one, members) for one, members in zip(views, things, strict=True) if members)
+            text = " ".join(
+                replies.places(action.target, one, members)
+                for one, members in zip(views, things, strict=True)
+                if members
+            )
         status = "ok" if any(count for _, count in counts) else "empty"
         return Outcome(status, text, None, _results(views, things, [action.target]))  # type: ignore[arg-type]
 
@@ -109,7 +113,11 @@ class Executor:
         count = one.count(claim.target)
         if claim.versus is not None:
             other = one.count(claim.versus)
-            return claim, {"more": count > other, "fewer": count < other, "equal": count == other}[claim.versus_ask], count
+            return (
+                claim,
+                {"more": count > other, "fewer": count < other, "equal": count == other}[claim.versus_ask],
+                count,
+            )
         if claim.of is not None:
             return claim, 0 < one.count(claim.of) == count, count
         high = claim.at_most
@@ -132,9 +140,7 @@ class Executor:
         judged = [row for one in views for row in (self._judged(claim, one) for claim in action.claims)]
         held = all(holds for _, holds, _ in judged)
         verdict = None if held and (action.unjudged or not judged) else held
-        things = [
-            [t for claim in action.claims if claim.at_most != 0 for t in one.find(claim.target)] for one in views
-        ]
+        things = [[t for claim in action.claims if claim.at_most != 0 for t in one.find(claim.target)] for one in views]
         text = replies.checked(verdict, judged, action.unjudged)
         return Outcome("ok", text, verdict, _results(views, things, concepts_of(action)))
 
@@ -165,7 +171,9 @@ class Executor:
         whole = sum(one.share(one.find(action.of)) for one in views) if action.of is not None else 0.0
         part = sum(one.share(members) for one, members in zip(views, things, strict=True))
         if not whole or action.of is None:
-            return Outcome("empty", f"I found no {name(action.of) if action.of else 'such thing'} to compare with.", None, results)
+            return Outcome(
+                "empty", f"I found no {name(action.of) if action.of else 'such thing'} to compare with.", None, results
+            )
         text = f"The {name(action.target, many=False)} is {part / whole:.2f} times as large as the {name(action.of, many=False)}."
         return Outcome("ok", text, part / whole, results)
 
@@ -186,15 +194,23 @@ class Executor:
                 return Outcome("ok", f"Equally many: {said}.", None, results)
             winner = replies.short_name(action.parts[counts.index(best)])
             return Outcome("ok", f"{winner.capitalize()}: {said}.", winner, results)
-        answer = {"more": counts[0] > counts[1], "fewer": counts[0] < counts[1], "equal": counts[0] == counts[1]}[action.ask]
+        answer = {"more": counts[0] > counts[1], "fewer": counts[0] < counts[1], "equal": counts[0] == counts[1]}[
+            action.ask
+        ]
         return Outcome("ok", f"{'Yes' if answer else 'No'}: {said}.", answer, results)
 
     def _compare_sizes(self, action: CompareSizes, views: list[View]) -> Outcome:
         found = [[thing for one in views for thing in one.find(part)] for part in action.parts]
-        results = _results(views, [[t for part in action.parts for t in one.find(part)] for one in views], list(action.parts))
+        results = _results(
+            views, [[t for part in action.parts for t in one.find(part)] for one in views], list(action.parts)
+        )
         lacking = [name(part) for part, things in zip(action.parts, found, strict=True) if not things]
         if lacking or not all(isinstance(one, ImageView) for one in views):
-            reason = f"I found no {' and no '.join(lacking)}" if lacking else "I can only compare sizes in pictures, not in a clip"
+            reason = (
+                f"I found no {' and no '.join(lacking)}"
+                if lacking
+                else "I can only compare sizes in pictures, not in a clip"
+            )
             return Outcome("empty", f"{reason}.", None, results)
         values = [max(_value(thing, action.by) for thing in things) for things in found]
         best = min(values) if action.reverse else max(values)
@@ -207,7 +223,9 @@ class Executor:
         things = [one.find(action.target) for one in views]
         counts = [len(members) for members in things]
         results = _results(views, things, [action.target])
-        said = f"{name(action.target).capitalize()}: " + replies.per_picture(list(zip([one.number for one in views], counts, strict=True)))
+        said = f"{name(action.target).capitalize()}: " + replies.per_picture(
+            list(zip([one.number for one in views], counts, strict=True))
+        )
         if action.ask in ("most", "fewest", "has", "largest", "smallest"):
             winners = _winners(action, views, things, counts)
             if len(winners) == 1:
@@ -234,11 +252,19 @@ def _winners(action: CompareImages, views: Sequence[View], things: Sequence[Any]
     numbers = [one.number for one in views]
     if action.ask == "has":
         high = action.at_most
-        return [n for n, count in zip(numbers, counts, strict=True) if count >= action.at_least and (high is None or count <= high)]
+        return [
+            n
+            for n, count in zip(numbers, counts, strict=True)
+            if count >= action.at_least and (high is None or count <= high)
+        ]
     if action.ask in ("largest", "smallest"):
-        sizes = [max((one.share([t]) for t in members), default=0.0) for one, members in zip(views, things, strict=True)]
+        sizes = [
+            max((one.share([t]) for t in members), default=0.0) for one, members in zip(views, things, strict=True)
+        ]
         if action.ask == "smallest":
-            sizes = [-min((one.share([t]) for t in members), default=1.0) for one, members in zip(views, things, strict=True)]
+            sizes = [
+                -min((one.share([t]) for t in members), default=1.0) for one, members in zip(views, things, strict=True)
+            ]
         best = max(sizes)
         return [n for n, size in zip(numbers, sizes, strict=True) if size == best and any(things)]
     best_count = max(counts) if action.ask == "most" else min(counts)
@@ -258,5 +284,3 @@ def _value(thing: Any, by: str) -> float:
     """A thing's value in an order; larger is more of it."""
     places = {"left": -thing.cx, "right": thing.cx, "top": -thing.cy, "bottom": thing.cy}
     return places[by] if by in places else float(extent(thing, by))  # type: ignore[arg-type]
-
-

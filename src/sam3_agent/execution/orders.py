@@ -5,6 +5,7 @@ Things are compared by their centres, extents (pixels) and mask areas (pixels). 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -82,7 +83,12 @@ def _distance(thing: Thing, point: tuple[float, float], frame: Frame) -> float:
 
 def within(thing: Thing, size: Size, frame: Frame) -> bool:
     """Whether a measure keeps its bound; shares are of the picture's area, width or height."""
-    whole = {"area": frame.height * frame.width, "width": frame.width, "height": frame.height, "length": max(frame.height, frame.width)}
+    whole = {
+        "area": frame.height * frame.width,
+        "width": frame.width,
+        "height": frame.height,
+        "length": max(frame.height, frame.width),
+    }
     value = extent(thing, size.measure) / (whole[size.measure] if size.unit == "share" else 1)
     holds = compare(value, size.comparison, size.value) and (size.upper is None or value <= size.upper)
     return holds != size.negated
@@ -131,6 +137,6 @@ def outstanding(things: Sequence[Thing], *, small: bool) -> list[Thing]:
     order = sorted(things, key=lambda thing: thing.area, reverse=not small)
     if len(order) < 2:
         return []
-    steps = [abs(np.log(max(a.area, 1) / max(b.area, 1))) for a, b in zip(order, order[1:], strict=False)]
+    steps = [abs(np.log(max(a.area, 1) / max(b.area, 1))) for a, b in itertools.pairwise(order)]
     widest = int(np.argmax(steps))
     return order[: widest + 1] if steps[widest] > 0.1 else []

@@ -63,7 +63,10 @@ class Result:
 
         if self.frames is None:
             return self.detections.to_pandas().assign(media=self.media)
-        tables = [frame.to_pandas().assign(media=self.media, frame=at, track_id=frame.track_ids) for at, frame in enumerate(self.frames)]
+        tables = [
+            frame.to_pandas().assign(media=self.media, frame=at, track_id=frame.track_ids)
+            for at, frame in enumerate(self.frames)
+        ]
         return pd.concat(tables, ignore_index=True)
 
 

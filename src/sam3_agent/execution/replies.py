@@ -72,8 +72,15 @@ def _seen(claim: Claim, count: int) -> str:
 
 def checked(verdict: bool | None, claims: Sequence[tuple[Claim, bool, int]], unjudged: Sequence[str]) -> str:
     """A description, claim by claim."""
-    lines = [f"{'holds' if holds else 'does not hold'}: {claim_words(claim)} (I see {_seen(claim, count)})" for claim, holds, count in claims]
-    opening = {True: "The description matches.", False: "The description does not match.", None: "I can only judge part of this."}[verdict]
+    lines = [
+        f"{'holds' if holds else 'does not hold'}: {claim_words(claim)} (I see {_seen(claim, count)})"
+        for claim, holds, count in claims
+    ]
+    opening = {
+        True: "The description matches.",
+        False: "The description does not match.",
+        None: "I can only judge part of this.",
+    }[verdict]
     text = " ".join([opening, *(line[0].upper() + line[1:] + "." for line in lines)])
     if unjudged:
         text += " Not judged, because masks cannot show it: " + "; ".join(f'"{part}"' for part in unjudged) + "."

@@ -59,7 +59,9 @@ class Eyes:
         if not pairs:
             return
         start = time.perf_counter()
-        found = self.engine.ground([self._embeddings[key] for key, _ in pairs], [Prompt(text=text) for _, text in pairs])
+        found = self.engine.ground(
+            [self._embeddings[key] for key, _ in pairs], [Prompt(text=text) for _, text in pairs]
+        )
         self.seconds["ground"] += time.perf_counter() - start
         for (key, phrase), detections in zip(pairs, found, strict=True):
             self._pools[key].add(phrase, detections, self.threshold)

@@ -173,7 +173,9 @@ class Selector:
             landmarks = self._landmarks(by)
             if not landmarks and _is_scene(by.landmark) and by.name in ("inside", "on", "next to"):
                 return things  # the whole picture is "the car park": nothing to tell apart
-            chosen = related(by.name, things, landmarks, self.frame, of_all=not is_singular(by.landmark), one=is_singular(base))
+            chosen = related(
+                by.name, things, landmarks, self.frame, of_all=not is_singular(by.landmark), one=is_singular(base)
+            )
         kept = {thing.number for thing in chosen}
         return [thing for thing in things if (thing.number in kept) != by.negated]
 

@@ -96,7 +96,9 @@ class ClipView:
         if self.frame is not None:
             chosen = {thing.number for thing in self.selectors[self.frame].choose(concept)}
             return [t for t in tracks if self.frame in t.things and t.things[self.frame].number in chosen]
-        if isinstance(concept, Phrase) or (isinstance(concept, AnyOf) and all(isinstance(p, Phrase) for p in concept.parts)):
+        if isinstance(concept, Phrase) or (
+            isinstance(concept, AnyOf) and all(isinstance(p, Phrase) for p in concept.parts)
+        ):
             return tracks
         chosen_in = [{thing.number for thing in selector.choose(concept)} for selector in self.selectors]
         votes = {
@@ -123,7 +125,7 @@ class ClipView:
     def share(self, tracks: Sequence[Track]) -> float:
         """The mean share of a frame that the tracked things cover."""
         total = 0.0
-        for at, selector in enumerate(self.selectors):
+        for at, _selector in enumerate(self.selectors):
             masks = [track.things[at].mask for track in tracks if at in track.things]
             if masks:
                 total += float(np.count_nonzero(np.logical_or.reduce(masks))) / masks[0].size

@@ -16,10 +16,11 @@ from sam3_agent.understanding.questions import finished, subject
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
 
 _THERE = PhraseTable.of(
-    "is there|are there|do you see|can you see|can i see|do i see|can we see|do we see|do you find|can you find|there is|there are|has|have|contains|"
-    "contain|shows|show|includes|include|depicts|depict|displays|features|does have|do have|holds|can i find|got|"
-    "can you spot|do you spot|boasts|does one see|is|are|did you find|do i find|would i find|does appear|exists|"
-    "with|having|containing|showing|were there|was there|do we have",
+    "is there|are there|do you see|can you see|can i see|do i see|can we see|do we see|do you find|"
+    "can you find|there is|there are|has|have|contains|contain|shows|show|includes|include|depicts|depict|"
+    "displays|features|does have|do have|holds|can i find|got|can you spot|do you spot|boasts|does one see|"
+    "is|are|did you find|do i find|would i find|does appear|exists|with|having|containing|showing|"
+    "were there|was there|do we have",
     True,
 )
 _MOST = PhraseTable(
@@ -36,10 +37,11 @@ _MOST = PhraseTable(
     ]
 )  # fmt: skip
 _LACKS = PhraseTable.of(
-    "no|not any|does not have|does not contain|does not show|do not have|lacks|is missing|has no|without|is there no|"
-    "are there no|is there not|are there not|there is no|there are no|are no|is no|contains no|shows no|does not include|"
-    "do you not see|can you not see|have no|has not got|show no|is without|has zero|does not feature|cannot i see|"
-    "can not be seen|is not there|are not there|has none of|fails to show",
+    "no|not any|does not have|does not contain|does not show|do not have|lacks|is missing|has no|without|"
+    "is there no|are there no|is there not|are there not|there is no|there are no|are no|is no|contains no|"
+    "shows no|does not include|do you not see|can you not see|have no|has not got|show no|is without|"
+    "has zero|does not feature|cannot i see|can not be seen|is not there|are not there|has none of|"
+    "fails to show",
     True,
 )
 
@@ -75,12 +77,29 @@ def _which_image(cursor: Cursor, images: int) -> CompareImages | None:
     cursor.take("in", "on", "from", "and", "at", "for")
     if cursor.take("which", "what") is None:
         return None
-    one = cursor.take("one of these", "one of the two", "of the two", "of them", "of these", "one of them", "of the three", "one", "of those", "has") if images > 1 else None
+    one = (
+        cursor.take(
+            "one of these",
+            "one of the two",
+            "of the two",
+            "of them",
+            "of these",
+            "one of them",
+            "of the three",
+            "one",
+            "of those",
+            "has",
+        )
+        if images > 1
+        else None
+    )
     if one == "has":
         cursor.at -= 1
     if _image(cursor) is None and one is None:
         return None
-    if cursor.take("is the one", "is it") and cursor.take("with", "that has", "where", "that shows", "that contains", "which has"):
+    if cursor.take("is the one", "is it") and cursor.take(
+        "with", "that has", "where", "that shows", "that contains", "which has"
+    ):
         cursor.at -= 1 if cursor.word(-1) in ("with", "has", "shows", "contains") else 0
     return _has_what(cursor)
 
@@ -168,7 +187,9 @@ def _difference(cursor: Cursor, images: int) -> CompareImages | None:
 
 def _than(cursor: Cursor, images: int) -> CompareImages | None:
     """ "are there more boats in the first image than in the second", "do both pictures have the same number of dogs"."""
-    cursor.take("are there", "is there", "do you see", "can you see", "do", "does", "has", "have", "are", "is", "can i see")
+    cursor.take(
+        "are there", "is there", "do you see", "can you see", "do", "does", "has", "have", "are", "is", "can i see"
+    )
     _image(cursor)
     cursor.take("have", "has", "contain", "contains", "show", "shows", "include", "got")
     if cursor.take("the same number of", "as many", "equally many", "an equal number of", "the same amount of", "equal numbers of",

@@ -9,26 +9,30 @@ from sam3_agent.understanding.questions import finished
 from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
 _ASK = PhraseTable.of(
-    "what is|what are|what|which|give me|tell me|calculate|compute|estimate|determine|work out|find|find out|report|"
-    "how many|measure|get|show me|how large|how big|i need|i want|about what|roughly what|approximately what|to what|get me",
+    "what is|what are|what|which|give me|tell me|calculate|compute|estimate|determine|work out|find|"
+    "find out|report|how many|measure|get|show me|how large|how big|i need|i want|about what|roughly what|"
+    "approximately what|to what|get me",
     True,
 )
 _SHARE = PhraseTable.of(
-    "fraction|percentage|percent|proportion|share|portion|part|area fraction|area share|area percentage|per cent|"
-    "pixel fraction|percentage area|pixel share|percentage share|relative area|coverage|area coverage|ratio|pct|amount",
+    "fraction|percentage|percent|proportion|share|portion|part|area fraction|area share|area percentage|"
+    "per cent|pixel fraction|percentage area|pixel share|percentage share|relative area|coverage|"
+    "area coverage|ratio|pct|amount",
     True,
 )
 _COVER = PhraseTable.of(
-    "take up|takes up|cover|covers|occupy|occupies|fill|fills|make up|makes up|account for|accounts for|span|spans|"
-    "take|takes|use|uses|covered by|comprise|comprises|represent|represents|consist of|constitute|constitutes|contain",
+    "take up|takes up|cover|covers|occupy|occupies|fill|fills|make up|makes up|account for|accounts for|"
+    "span|spans|take|takes|use|uses|covered by|comprise|comprises|represent|represents|consist of|"
+    "constitute|constitutes|contain",
     True,
 )
 _IS_COVERED = PhraseTable.of(
-    "is covered by|is covered with|is taken up by|is occupied by|is made up of|is filled by|is filled with|is taken by|"
-    "is in|are covered by|consists of|belongs to|is|are|covered by|covered with|taken up by|occupied by|filled by|filled with|"
-    "made up of|shows|does|do|contains|is made up by|goes to|is devoted to|is represented by|represents|is used by|"
-    "is under|depicts|being|that is|that are|which is|for|made up by|is composed of|lies under|taken by|"
-    "that is covered by|that is occupied by|that is taken up by|which is covered by|that the",
+    "is covered by|is covered with|is taken up by|is occupied by|is made up of|is filled by|is filled with|"
+    "is taken by|is in|are covered by|consists of|belongs to|is|are|covered by|covered with|taken up by|"
+    "occupied by|filled by|filled with|made up of|shows|does|do|contains|is made up by|goes to|"
+    "is devoted to|is represented by|represents|is used by|is under|depicts|being|that is|that are|which is|"
+    "for|made up by|is composed of|lies under|taken by|that is covered by|that is occupied by|"
+    "that is taken up by|which is covered by|that the",
     True,
 )
 _EXTENTS = {"tall": "height", "high": "height", "wide": "width", "broad": "width", "long": "width", "big": "share", "large": "share",
@@ -79,7 +83,11 @@ def _share_of(cursor: Cursor) -> MeasureOf | None:
         return None
     if finished(cursor):
         return MeasureOf(target=subject.concept)
-    if cursor.word() in lex.COPULAS and (covered := Cursor(cursor.tokens, cursor.at)) and _COVER.match(covered, ahead=1):
+    if (
+        cursor.word() in lex.COPULAS
+        and (covered := Cursor(cursor.tokens, cursor.at))
+        and _COVER.match(covered, ahead=1)
+    ):
         return None
     change = modifiers.clause(cursor)
     return MeasureOf(target=change(subject.concept), what="ratio", of=subject.concept) if change else None
@@ -172,7 +180,9 @@ def _area_of(cursor: Cursor) -> MeasureOf | None:
     if found is not None:
         thing = found.concept
     pixels = cursor.take("in pixels", "in square pixels") is not None
-    cursor.take("relative to", "compared to", "as a fraction", "as a percentage", "as a share", "in relation to", "in percent")
+    cursor.take(
+        "relative to", "compared to", "as a fraction", "as a percentage", "as a share", "in relation to", "in percent"
+    )
     _picture(cursor)
     if thing is None:
         return None

@@ -21,37 +21,42 @@ from sam3_agent.understanding.questions import claim, subject
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
 
 _CUES = lex.words(
-    "description descriptions caption captions statement statements claim claims sentence report text summary account says said "
-    "describes describe describing describe true false correct right accurate verify check match matches matching fits fit "
-    "consistent agree agrees compare confirm holds hold contradict contradicts label labelled title wrong validate note notes "
-    "annotation testimony assertion story depicts depict reflects reflect corresponds correspond alt-text fact-check factual"
+    "description descriptions caption captions statement statements claim claims sentence report text "
+    "summary account says said describes describe describing describe true false correct right accurate "
+    "verify check match matches matching fits fit consistent agree agrees compare confirm holds hold "
+    "contradict contradicts label labelled title wrong validate note notes annotation testimony assertion "
+    "story depicts depict reflects reflect corresponds correspond alt-text fact-check factual"
 )
 _THAT = PhraseTable.of(
-    "is it true that|is it correct that|is it right that|is it accurate that|is it accurate to say that|is it the case that|"
-    "is it a fact that|is it fair to say that|is it correct to say that|is it right to say that|true or false that|"
-    "true or false|verify that|verify|check that|confirm that|confirm|am i right that|am i right in saying that|am i correct that|"
-    "would it be correct to say that|would you say that|is it so that|can you confirm that|please confirm that|"
+    "is it true that|is it correct that|is it right that|is it accurate that|is it accurate to say that|"
+    "is it the case that|is it a fact that|is it fair to say that|is it correct to say that|"
+    "is it right to say that|true or false that|true or false|verify that|verify|check that|confirm that|"
+    "confirm|am i right that|am i right in saying that|am i correct that|would it be correct to say that|"
+    "would you say that|is it so that|can you confirm that|please confirm that|"
     "would it be right to say that|am i right to say that|validate that|make sure that|is it false that|"
-    "would it be accurate to say that|do you agree that|would you agree that|is it true|right or wrong|correct or not|"
-    "does it hold that|fact check|fact-check|i claim that|someone claims that|he says that|she says that|"
-    "someone says that|they say that|my friend says that|my friend claims that|double check that|double-check that|verify the claim that|"
-    "check the claim that|is the claim true that|is the statement true that|is the claim that",
+    "would it be accurate to say that|do you agree that|would you agree that|is it true|right or wrong|"
+    "correct or not|does it hold that|fact check|fact-check|i claim that|someone claims that|he says that|"
+    "she says that|someone says that|they say that|my friend says that|my friend claims that|"
+    "double check that|double-check that|verify the claim that|check the claim that|is the claim true that|"
+    "is the statement true that|is the claim that",
     True,
 )
 _OPENERS = PhraseTable.of(
-    "there is also|there are also|there is|there are|there was|there were|i see|we see|you can see|one can see|it shows|"
-    "it contains|it has|we can see|i can see|this shows|it depicts|also|and also|and there is|and there are|"
-    "but there is|but there are|one sees|here we see|here is|here are|shown are|shown is|a photo of|a picture of|"
-    "an image of|a scene with|a scene of|a photograph of|photo of|picture of|image of|shows|depicts|containing|"
-    "with|showing|there exist|there exists|and|but|while|whereas|plus|then|as well as|depicting|the scene shows|"
-    "the scene contains|the scene has|a view of|consists of|a snapshot of|together with|alongside|along with|where",
+    "there is also|there are also|there is|there are|there was|there were|i see|we see|you can see|"
+    "one can see|it shows|it contains|it has|we can see|i can see|this shows|it depicts|also|and also|"
+    "and there is|and there are|but there is|but there are|one sees|here we see|here is|here are|shown are|"
+    "shown is|a photo of|a picture of|an image of|a scene with|a scene of|a photograph of|photo of|"
+    "picture of|image of|shows|depicts|containing|with|showing|there exist|there exists|and|but|while|"
+    "whereas|plus|then|as well as|depicting|the scene shows|the scene contains|the scene has|a view of|"
+    "consists of|a snapshot of|together with|alongside|along with|where",
     True,
 )
 _NONE = PhraseTable.of(
-    "without any|without|with no|there are not any|there is not any|there are no|there is no|there is not a|there is not|there are not|"
-    "and no|but no|not a single|no|not any|neither|nor|not a|it has no|it contains no|i see no|it shows no|zero|"
-    "but there are no|but there is no|and there are no|and there is no|but not any|but without|and without|free of|"
-    "not one|there are zero|there were no|there was no|lacking|but not a single|also no",
+    "without any|without|with no|there are not any|there is not any|there are no|there is no|there is not a|"
+    "there is not|there are not|and no|but no|not a single|no|not any|neither|nor|not a|it has no|"
+    "it contains no|i see no|it shows no|zero|but there are no|but there is no|and there are no|"
+    "and there is no|but not any|but without|and without|free of|not one|there are zero|there were no|"
+    "there was no|lacking|but not a single|also no",
     True,
 )
 _NOBODY = PhraseTable.of("nobody|no one|no-one|none of them|none of the people|not a soul", True)
@@ -64,7 +69,9 @@ def description(sentences: Sequence[Sequence[Token]]) -> tuple[Verify, Scope] | 
         return None
     ask, statements = found
     claims: list[Claim] = []
-    unjudged: list[str] = [] if not _asks_judgement(ask) else [" ".join(t.text for t in ask if t.text in lex.JUDGEMENTS)]
+    unjudged: list[str] = (
+        [] if not _asks_judgement(ask) else [" ".join(t.text for t in ask if t.text in lex.JUDGEMENTS)]
+    )
     for statement in statements:
         _read(statement, claims, unjudged)
     _, scope = split_scope(fold_pictures(list(ask)))
@@ -118,10 +125,10 @@ def _claimed(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token], list[li
 
 
 _ASIDES = PhraseTable.of(
-    "is that right|is that correct|is that true|is this right|is this correct|is this true|true or false|right or wrong|"
-    "am i right|correct or not|is it true|is it correct|is it right|is that so|true|correct|does that hold|"
-    "is that accurate|is this accurate|agree|do you agree|right|does it match|does that match|is that the case|"
-    "does this match|yes or no|is that a fact",
+    "is that right|is that correct|is that true|is this right|is this correct|is this true|true or false|"
+    "right or wrong|am i right|correct or not|is it true|is it correct|is it right|is that so|true|correct|"
+    "does that hold|is that accurate|is this accurate|agree|do you agree|right|does it match|"
+    "does that match|is that the case|does this match|yes or no|is that a fact",
     True,
 )
 
@@ -172,7 +179,11 @@ def _read(statement: Sequence[Token], claims: list[Claim], unjudged: list[str]) 
             return
         begin = cursor.at
         found = _statement(cursor, claims)
-        end_ok = found is not None and (cursor.done or cursor.word() in (",", "and", "but", "while", "or", "with", "without", "plus", "as", "whereas", "nor", ":", "where"))
+        end_ok = found is not None and (
+            cursor.done
+            or cursor.word()
+            in (",", "and", "but", "while", "or", "with", "without", "plus", "as", "whereas", "nor", ":", "where")
+        )
         said = tokens[begin : cursor.at]
         if found is None or not end_ok or any(token.text in lex.JUDGEMENTS for token in said):
             cursor.at = max(begin, start)
@@ -197,7 +208,11 @@ def _open(cursor: Cursor) -> None:
 
 def _more(cursor: Cursor) -> str | None:
     for ahead in (0, 2):
-        if cursor.word(ahead) in ("more", "fewer") and cursor.word(ahead + 1) != "than" and (ahead == 0 or cursor.word() == "there"):
+        if (
+            cursor.word(ahead) in ("more", "fewer")
+            and cursor.word(ahead + 1) != "than"
+            and (ahead == 0 or cursor.word() == "there")
+        ):
             return cursor.word(ahead)
     return None
 
@@ -254,7 +269,11 @@ def _one(cursor: Cursor) -> Item | None:
         return None
     from sam3_agent.understanding import modifiers
 
-    if cursor.word() in lex.COPULAS | lex.HAVE or cursor.word() in lex.TRANSITIVE | lex.MOTIONS | lex.POSTURES or cursor.word() in ("do", "does"):
+    if (
+        cursor.word() in lex.COPULAS | lex.HAVE
+        or cursor.word() in lex.TRANSITIVE | lex.MOTIONS | lex.POSTURES
+        or cursor.word() in ("do", "does")
+    ):
         cursor.skip(("also",))
         change = modifiers.clause(cursor)
         if change is None:
@@ -269,7 +288,12 @@ def _counted(found: Item, concept: Concept, before: Sequence[Claim]) -> Claim:
     if found.parts and len(found.parts) == 1:
         of = _bound(found.parts[0].concept, before)
         made = claim(found.determiner, concept, of=of)
-        exact = found.determiner.count is not None and found.determiner.count > 1 and made.at_most is None and made.of is None
+        exact = (
+            found.determiner.count is not None
+            and found.determiner.count > 1
+            and made.at_most is None
+            and made.of is None
+        )
         return made.model_copy(update={"at_most": found.determiner.count}) if exact else made
     return claim(found.determiner, concept)
 

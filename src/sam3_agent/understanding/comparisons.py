@@ -16,8 +16,8 @@ from sam3_agent.understanding.questions import alternatives, finished
 from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
 _ARE = PhraseTable.of(
-    "are there|is there|do you see|can you see|do we have|can i see|do you find|do we see|do i see|does image have|"
-    "do you count|were there|do you have|there are|there is",
+    "are there|is there|do you see|can you see|do we have|can i see|do you find|do we see|do i see|"
+    "does image have|do you count|were there|do you have|there are|there is",
     True,
 )
 _WHICH_MORE = PhraseTable(
@@ -205,13 +205,17 @@ def _difference(cursor: Cursor) -> CompareCounts | None:
     cursor.take("in number", "in numbers", "in count", "in the number", "in counts", "in quantity")
     if not cursor.take("between", "of"):
         return None
-    cursor.take("the number of", "the numbers of", "the count of", "the counts of", "number of", "the amount of", "how many")
+    cursor.take(
+        "the number of", "the numbers of", "the count of", "the counts of", "number of", "the amount of", "how many"
+    )
     first = nouns.item(cursor)
     if first is None or not cursor.take("and", "versus", "vs"):
         return None
     cursor.take("the number of", "the count of", "number of", "that of", "the amount of")
     second = nouns.item(cursor)
-    return CompareCounts(parts=(first.concept, nouns.bound(second.concept, first.concept)), ask="gap") if second else None
+    return (
+        CompareCounts(parts=(first.concept, nouns.bound(second.concept, first.concept)), ask="gap") if second else None
+    )
 
 
 def _outnumber(cursor: Cursor) -> CompareCounts | None:
@@ -222,9 +226,13 @@ def _outnumber(cursor: Cursor) -> CompareCounts | None:
         return None
     if cursor.take("outnumber", "exceed the number of", "exceed"):
         ask = "more"
-    elif cursor.take("outnumbered by", "less numerous than", "fewer than", "fewer in number than", "rarer than", "less common than"):
+    elif cursor.take(
+        "outnumbered by", "less numerous than", "fewer than", "fewer in number than", "rarer than", "less common than"
+    ):
         ask = "fewer"
-    elif cursor.take("more numerous than", "more common than", "more in number than", "in the majority over", "more frequent than"):
+    elif cursor.take(
+        "more numerous than", "more common than", "more in number than", "in the majority over", "more frequent than"
+    ):
         ask = "more"
     else:
         return None
@@ -236,7 +244,9 @@ def _compare(cursor: Cursor) -> CompareCounts | None:
     """ "compare the number of dogs and cats"."""
     if not cursor.take("compare", "do a comparison of", "make a comparison of"):
         return None
-    cursor.take("the numbers of", "the number of", "the counts of", "the count of", "how many", "the amounts of", "numbers of")
+    cursor.take(
+        "the numbers of", "the number of", "the counts of", "the count of", "how many", "the amounts of", "numbers of"
+    )
     found = _pair(cursor, "which more")
     if found is not None:
         return found
@@ -275,7 +285,11 @@ def _which_bigger(cursor: Cursor) -> CompareSizes | None:
     if cursor.take("which", "what", "who") is None:
         return None
     cursor.take("one of them", "one", "of them", "of these", "of the two", "thing", "object")
-    kind = None if cursor.word() in lex.COPULAS | {"takes", "covers", "appears", "looks", "has", "occupies"} else nouns.item(cursor)
+    kind = (
+        None
+        if cursor.word() in lex.COPULAS | {"takes", "covers", "appears", "looks", "has", "occupies"}
+        else nouns.item(cursor)
+    )
     order = _order(cursor)
     if order is None:
         return None
@@ -308,7 +322,9 @@ def _order(cursor: Cursor) -> tuple[str, bool] | None:
     cursor.take("the", "actually")
     if cursor.take("further to the left", "more to the left", "further left", "farther left", "farther to the left"):
         return "left", False
-    if cursor.take("further to the right", "more to the right", "further right", "farther right", "farther to the right"):
+    if cursor.take(
+        "further to the right", "more to the right", "further right", "farther right", "farther to the right"
+    ):
         return "right", False
     word = cursor.word()
     if word not in _ORDERS:

@@ -24,6 +24,8 @@ from sam3_agent.understanding.plan import (
     Without,
 )
 
+Change = Callable[[Concept], Concept]  # what a predicate does to the thing it is said of
+
 
 def described(base: Concept, text: str, where: str = "before", *, negated: bool = False) -> Concept:
     """`base` with one more property; it joins the noun phrase where that means the same."""

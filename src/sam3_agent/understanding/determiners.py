@@ -13,16 +13,22 @@ from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding.plan import Concept, Filtered, Rank
 from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
-_AT_LEAST = PhraseTable.of("at least|no fewer than|no less than|not less than|not fewer than|a minimum of|minimum|at the least", 0)
+_AT_LEAST = PhraseTable.of(
+    "at least|no fewer than|no less than|not less than|not fewer than|a minimum of|minimum|at the least", 0
+)
 _AT_MOST = PhraseTable.of("at most|no more than|not more than|up to|a maximum of|maximum", 0)
 _MORE = PhraseTable.of("more than|over|greater than", 1)
 _FEWER = PhraseTable.of("fewer than|less than|under", -1)
 _EXACT = PhraseTable.of("exactly|only|just|precisely|a total of|about", 0)
-_ALL = PhraseTable.of("all of|all|every single one of|every single|every one of|every|each of|each|both of|both|the whole of|any and all", True)
+_ALL = PhraseTable.of(
+    "all of|all|every single one of|every single|every one of|every|each of|each|both of|both|the whole of|any and all",
+    True,
+)
 _SOME = PhraseTable.of(
-    "any of|any|some of|some|several of|several|many of|many|a few of|a few|few|lots of|a lot of|plenty of|a number of|"
-    "a bunch of|a group of|a herd of|a flock of|a row of|various|multiple|either of|either|much|one or more|whichever|"
-    "all kinds of|any kind of|a kind of|some kind of|any sort of|most of|most|the various|the different|the individual",
+    "any of|any|some of|some|several of|several|many of|many|a few of|a few|few|lots of|a lot of|plenty of|"
+    "a number of|a bunch of|a group of|a herd of|a flock of|a row of|various|multiple|either of|either|much|"
+    "one or more|whichever|all kinds of|any kind of|a kind of|some kind of|any sort of|most of|most|"
+    "the various|the different|the individual",
     True,
 )
 
@@ -109,7 +115,9 @@ def _quantity(cursor: Cursor, found: Determiner) -> None:
     cursor.take("of")
     _article(cursor, found)
     _bounds(cursor, found)
-    if cursor.word(-1) in lex.NUMBERS and (cursor.take("of the", "of those", "of these", "of my") or cursor.word() == "of"):
+    if cursor.word(-1) in lex.NUMBERS and (
+        cursor.take("of the", "of those", "of these", "of my") or cursor.word() == "of"
+    ):
         found.definite, found.high = True, None
         cursor.take("of")
     _article(cursor, found)
@@ -148,7 +156,13 @@ def _article(cursor: Cursor, found: Determiner) -> None:
 def _bounds(cursor: Cursor, found: Determiner) -> None:
     """ "at least three", "exactly two", "two"."""
     start = cursor.at
-    for table, low, high in ((_AT_LEAST, 0, None), (_AT_MOST, None, 0), (_MORE, 1, None), (_FEWER, None, -1), (_EXACT, 0, 0)):
+    for table, low, high in (
+        (_AT_LEAST, 0, None),
+        (_AT_MOST, None, 0),
+        (_MORE, 1, None),
+        (_FEWER, None, -1),
+        (_EXACT, 0, 0),
+    ):
         if table.take(cursor) is not None:
             number = number_at(cursor)
             if number is None:
@@ -180,8 +194,10 @@ def _one_is_noun(cursor: Cursor) -> bool:
     if following is None or following.kind in ("mark", "image"):
         return True
     ends = cursor.word(2) == "" or cursor.word(2) in lex.STOP
-    return following.text in lex.STOP - {"of"} or lex.RELATIONS.match(cursor, ahead=1) is not None or (
-        following.text in lex.SUPERLATIVES or (following.text in lex.PARTICIPLES and ends)
+    return (
+        following.text in lex.STOP - {"of"}
+        or lex.RELATIONS.match(cursor, ahead=1) is not None
+        or (following.text in lex.SUPERLATIVES or (following.text in lex.PARTICIPLES and ends))
     )
 
 

@@ -9,11 +9,11 @@ the agent asks back, or says that this is not a question about a picture. Try it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sam3_agent.understanding import lexicon as lex
-from sam3_agent.understanding import modifiers, nouns
+from sam3_agent.understanding import modifiers
 from sam3_agent.understanding.across import compare_images
 from sam3_agent.understanding.amounts import measure
 from sam3_agent.understanding.claims import description
@@ -26,6 +26,8 @@ from sam3_agent.understanding.plan import Action, Count, Exists, Mention, Plan, 
 from sam3_agent.understanding.questions import exists, finished, how_many, how_many_of_them, subject, where, which
 from sam3_agent.understanding.refusal import other_work, unseen
 from sam3_agent.understanding.revisions import revise
+from sam3_agent.understanding.smalltalk import delivers as is_delivery
+from sam3_agent.understanding.smalltalk import idle, open_question, ordinal_picture, same_elsewhere
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
 
 Trouble = Literal["", "unsupported", "nothing named", "open question", "unclear", "silent"]
@@ -46,7 +48,7 @@ class Reading:
     drafts: tuple[Draft, ...] = ()
     trouble: Trouble = ""
     delivers: bool = False
-    scope: Scope = Scope()
+    scope: Scope = field(default_factory=Scope)
 
     @property
     def plan(self) -> Plan | None:
@@ -54,47 +56,6 @@ class Reading:
         return self.drafts[-1].plan if self.drafts else None
 
 
-_DELIVERY = PhraseTable.of(
-    "here it is|here you go|here is|here are|there you go|there it is|here they are|attached|see attached|i forgot|forgot|"
-    "i have attached|i attached|i am attaching|it is attached|this is|that is|these are|now attached|here|with|"
-    "i uploaded|i have uploaded|uploaded|i have added|i added|i have now added|i have now attached|"
-    "i have sent|i am sending|sending it|sending|i did not attach|my bad|let me attach|adding it|adding|"
-    "i meant to attach|i will attach|i wanted to attach|i meant this|take this|use this|try this|have a look|have it|"
-    "please find|find attached|you will find|done|look at this|i thought i attached|now you have|now it is attached|now it should|"
-    "it should be|should be here|it was missing|i missed|missed",
-    True,
-)
-_IDLE = PhraseTable.of(
-    "nothing else|nothing more|no more|that is all|that is it|thanks|thank you|cheers|please|hello|bye|nothing besides|"
-    "i mean it|great|good|nice|cool|perfect|i see|no others|no other|much appreciated|appreciated|ok|no thanks|"
-    "have a nice day|have a good day|you are great|well done|good job|good work|that would be great|that would be lovely|"
-    "i appreciate it|sorry|just those|just that|only those|only that|is that possible|is that ok|can you do that|"
-    "would that be possible|got it|i hope that is clear|hope that makes sense|it is urgent|hurry|quickly|no rush|"
-    "and nothing else|all good|a quick question|quick question|question|help|can you help|can you help me|"
-    "could you help me|could you help|i need help|i need your help|i have a question|how are you|i need your help with this|"
-    "let us go|look|look at|have a look|take a look|no idea|no worries",
-    True,
-)
-_OPEN = PhraseTable.of(
-    "what do you see|what can you see|what is in|what is this|what is that|what is it|describe|what is shown|"
-    "what is there|what is on|what is here|caption|what are these|what are those|what is visible|what can be seen|"
-    "what objects|which objects|what things|what are they|tell me what you see|what is next to|"
-    "what is under|what is behind|what is between|what is left of|what is right of|what is to the left|what is to the right|"
-    "what have we got|what have you got|what do we have|what is going on|what else|what is above|what is below|"
-    "what is inside|what is in front of|analyse|analyze|look at|list everything|segment everything|find everything|"
-    "show everything|what does",
-    True,
-)
-_SAME = PhraseTable.of(
-    "the same|do the same|same|same thing|repeat|repeat that|and|now|then|what about|how about|do that|do it|again|also|same question|"
-    "and what about|do it again|do that again|now do the same|the same thing|and now|now the same|do this|do likewise|"
-    "likewise|ditto|do the same thing|and the same|try|try it|try that|please do the same|same again|once more|"
-    "and how about|what is it|how does it look|repeat this|repeat it|repeat the same|now try|the same question|"
-    "now do it|now do that|and do the same|but|now repeat that|now repeat it|show|show me|switch to|go to|use|now use|"
-    "what of|how is it|apply the same|apply it|do exactly the same|exactly the same|the same please|same please|"
-    "run it|run that|perform the same|now look|look|instead|can you do the same|try the same|show me the same|show the same",
-    True,
-)
 _MASKS = PhraseTable.of(
     "|".join(
         f"{article}{what} {of}"
@@ -138,7 +99,11 @@ def read(text: str, images: int = 1) -> Reading:
     drafts = _weighty(drafts)
     if drafts:
         serious = "unsupported" in troubles and not any(not draft.bare for draft in drafts)
-        return Reading((), "unsupported", delivers) if serious else Reading(tuple(_shared_scope(drafts, scope)), "", delivers)
+        return (
+            Reading((), "unsupported", delivers)
+            if serious
+            else Reading(tuple(_shared_scope(drafts, scope)), "", delivers)
+        )
     trouble = next((t for t in ("unsupported", "open question", "nothing named") if t in troubles), None)
     if trouble is None and not troubles:
         trouble = "nothing named" if delivers or not sentences else "silent"
@@ -191,12 +156,12 @@ def _clause(tokens: Sequence[Token], images: int) -> Reading:
     clause = bared(folded)
     if not clause.tokens or all(token.kind in ("mark", "emoji") for token in clause.tokens):
         return Reading()
-    if _idle(clause.tokens):
+    if idle(clause.tokens):
         return Reading(scope=split_scope(clause.tokens)[1])
     drafts = _after_colon(folded, images) or _parsed(clause, images) or _cut(clause, images)
-    if _delivers(clause.tokens) and not any(not draft.bare for draft in drafts):
+    if is_delivery(clause.tokens) and not any(not draft.bare for draft in drafts):
         return Reading(delivers=True)
-    if all(draft.bare for draft in drafts) and _open_question(clause.tokens):
+    if all(draft.bare for draft in drafts) and open_question(clause.tokens):
         return Reading(trouble="open question", scope=split_scope(clause.tokens)[1])
     if other_work(Cursor(clause.tokens)):
         return Reading(trouble="unsupported")
@@ -209,13 +174,6 @@ def _clause(tokens: Sequence[Token], images: int) -> Reading:
     return Reading(trouble=_trouble(clause, question))
 
 
-def _idle(tokens: Sequence[Token]) -> bool:
-    cursor = Cursor(tokens)
-    while _IDLE.take(cursor) or cursor.take(","):
-        pass
-    return cursor.at > 0 and finished(cursor)
-
-
 def _after_colon(tokens: Sequence[Token], images: int) -> list[Draft]:
     """ "We need this for our newsletter: please outline the women"."""
     at = next((i for i, token in enumerate(tokens) if token.text == ":"), None)
@@ -226,20 +184,6 @@ def _after_colon(tokens: Sequence[Token], images: int) -> list[Draft]:
     return _parsed(after, images) or _cut(after, images)
 
 
-def _delivers(tokens: Sequence[Token]) -> bool:
-    """ "here it is", "sorry, I forgot the picture", "this is the picture"."""
-    cursor = Cursor(tokens)
-    cursor.take("sorry", "oops", "and", "but", "now")
-    if _DELIVERY.take(cursor) is None:
-        return False
-    if cursor.word(-1) in ("here", "is", "are", "with"):
-        token = cursor.peek()
-        return cursor.done or (token is not None and token.kind == "image") or cursor.word() in ("another", "one", "now", "the", "you", "it") and (
-            len(tokens) < 5
-        )  # fmt: skip
-    return not any(token.text in ("how", "segment", "find", "count", "which") for token in tokens)
-
-
 def _parsed(clause: Bared, images: int) -> list[Draft]:
     """The clause as one plan, if a rule accounts for all of it."""
     across = compare_images(clause.tokens, images)
@@ -248,10 +192,12 @@ def _parsed(clause: Bared, images: int) -> list[Draft]:
     tokens, scope = split_scope(clause.tokens)
     inner = bared(tokens)  # "in total across both images": the ending shows once the picture is gone
     tokens = inner.tokens or tokens
-    clause = replace(clause, only=clause.only or inner.only, also=clause.also or inner.also, instead=clause.instead or inner.instead)
+    clause = replace(
+        clause, only=clause.only or inner.only, also=clause.also or inner.also, instead=clause.instead or inner.instead
+    )
     if images > 1 and scope == Scope():
-        tokens, scope = _ordinal_picture(tokens)
-    elsewhere = _same_elsewhere(tokens, scope)
+        tokens, scope = ordinal_picture(tokens)
+    elsewhere = same_elsewhere(tokens, scope)
     if elsewhere is not None:
         return [Draft(Plan(action=elsewhere, scope=scope))]
     for rule in _RULES:
@@ -266,29 +212,6 @@ def _parsed(clause: Bared, images: int) -> list[Draft]:
     if clause.told and Cursor(tokens).word() not in ("the", "a"):
         return []
     return [] if clause.told else _bare(tokens, clause, scope)
-
-
-def _ordinal_picture(tokens: Sequence[Token]) -> tuple[Sequence[Token], Scope]:
-    """ "what about the second one?" with several pictures on the table."""
-    cursor = Cursor(tokens)
-    if not cursor.take("what about", "how about", "and what about", "and how about", "and", "now"):
-        return tokens, Scope()
-    before = cursor.at
-    cursor.take("the")
-    number = lex.ORDINALS.get(cursor.word())
-    if number is not None and cursor.word(1) == "one" and finished(Cursor(tokens, cursor.at + 2)):
-        return tokens[:before], Scope(at="numbers", numbers=(number if number < 0 else number - 1,))
-    return tokens, Scope()
-
-
-def _same_elsewhere(tokens: Sequence[Token], scope: Scope) -> Revise | None:
-    """ "the same for the second picture", "and the other image?": nothing but a scope."""
-    cursor = Cursor(tokens)
-    _SAME.take(cursor)
-    said = {token.text for token in tokens[: cursor.at]}
-    if scope == Scope() and not said & {"same", "repeat", "ditto", "likewise"}:
-        return None
-    return Revise(how="same") if finished(cursor) else None
 
 
 def _toned(action: Action, clause: Bared) -> Action:
@@ -370,7 +293,13 @@ def _cut(clause: Bared, images: int) -> list[Draft]:
 
 def _request_starts(cursor: Cursor) -> bool:
     tables = (lex.SHOW, lex.COUNT, lex.WHERE, lex.FOLLOW, lex.HOW_MANY)
-    return any(table.match(cursor) for table in tables) or cursor.word() in _STARTERS | {"leave", "exclude", "remove", "skip", "ignore"}
+    return any(table.match(cursor) for table in tables) or cursor.word() in _STARTERS | {
+        "leave",
+        "exclude",
+        "remove",
+        "skip",
+        "ignore",
+    }
 
 
 def _embedded(clause: Bared, images: int) -> list[Draft]:
@@ -384,17 +313,6 @@ def _embedded(clause: Bared, images: int) -> list[Draft]:
         if drafts and not unseen([t.text for t in inner.tokens]):
             return drafts
     return []
-
-
-def _open_question(tokens: Sequence[Token]) -> bool:
-    """ "what do you see", "segment everything": about the picture, but naming nothing."""
-    cursor = Cursor(tokens)
-    if _OPEN.take(cursor) is None:
-        return False
-    if cursor.word(-1) in ("in", "does", "is", "there", "on", "at", "caption", "describe", "analyse", "analyze"):
-        token = cursor.peek()
-        return cursor.done or (token is not None and token.kind == "image") or cursor.word(-1) == "on" or finished(cursor)
-    return True
 
 
 def _trouble(clause: Bared, question: bool) -> Trouble:

@@ -108,8 +108,6 @@ def _tokens(text: str, quotes: list[str]) -> Iterator[Token]:
             yield Token({"\n": ".", "(": ",", ")": ",", "-": ","}.get(mark, mark), "mark")
 
 
-
-
 def _number(digits: str, suffix: str | None) -> Iterator[Token]:
     plain = digits.lstrip("#")
     value = float(plain.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", plain) else plain.replace(",", "."))

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding import modifiers
+from sam3_agent.understanding.chunks import adjective_groups, adjectives_on, is_content, phrases_of
 from sam3_agent.understanding.concepts import bare_noun, described, is_singular, joined, kind_of, mentions, replaced
 from sam3_agent.understanding.determiners import Determiner, PendingRank, determiner, leading_rank, number_at
-from sam3_agent.understanding.plan import AnyOf, Attribute, Concept, Filtered, Mention, Phrase, Region, Without
-from sam3_agent.understanding.spelling import is_plural, nearest, singular
+from sam3_agent.understanding.plan import Attribute, Concept, Filtered, Mention, Phrase, Region, Without
 from sam3_agent.understanding.tokens import Cursor
 
 
@@ -284,17 +284,17 @@ def _described_noun(cursor: Cursor, found: Determiner, rank: PendingRank) -> Con
         rank.by, rank.count, side = side, number, None
         cursor.at += 1
     negated = cursor.take("non")
-    groups, joints = _adjective_groups(cursor)
+    groups, joints = adjective_groups(cursor)
     words = groups[-1]
     if words and words[0] in lex.ANYTHING:
         base: Concept = Mention(word="everything")
         for word in words[1:]:
             base = described(base, word)
     elif cursor.word() in ("one", "ones") and (words or side or rank.complete):
-        base = _adjectives_on(Mention(word="one" if cursor.word() == "one" else "ones"), groups, joints)
+        base = adjectives_on(Mention(word="one" if cursor.word() == "one" else "ones"), groups, joints)
         cursor.at += 1
     elif words:
-        base = _phrases(groups, joints, found, negated=bool(negated))
+        base = phrases_of(groups, joints, found, negated=bool(negated))
     elif rank.complete or side:
         base = Mention(word="ones" if (rank.count or 1) > 1 else "one")
     else:
@@ -311,134 +311,19 @@ def _one(base: Concept) -> bool:
 def _side(cursor: Cursor) -> str | None:
     """A place in front of a noun: "the left cup", "the upper shelf"."""
     found = lex.REGIONS.match(cursor)
-    if found is None or lex.RELATIONS.match(cursor) or cursor.word() in ("edge", "corner", "border", "edges", "corners"):
+    if (
+        found is None
+        or lex.RELATIONS.match(cursor)
+        or cursor.word() in ("edge", "corner", "border", "edges", "corners")
+    ):
         return None
     length, name = found
     noun = cursor.word(length)
-    if noun in ("ones", "one") or noun in lex.NUMBERS or (is_content(cursor, length) and noun not in ("hat", "hats", "hand", "click")):
+    if (
+        noun in ("ones", "one")
+        or noun in lex.NUMBERS
+        or (is_content(cursor, length) and noun not in ("hat", "hats", "hand", "click"))
+    ):
         cursor.at += length
         return name
     return None
-
-
-def is_content(cursor: Cursor, ahead: int = 0) -> bool:
-    token = cursor.peek(ahead)
-    return token is not None and token.kind in ("word", "emoji") and token.text not in lex.STOP
-
-
-def _adjective_groups(cursor: Cursor) -> tuple[list[list[str]], list[str]]:
-    """ "red or dark blue cars" -> [["red"], ["dark", "blue", "cars"]], ["or"]."""
-    groups, joints = [chunk(cursor)], []
-    while groups[-1] and all(word in lex.ADJECTIVES for word in groups[-1]):
-        start = cursor.at
-        comma = cursor.take(",")
-        joint = cursor.take("and", "or") or comma
-        if joint is None or cursor.word() not in lex.ADJECTIVES or not (more := chunk(cursor)):
-            cursor.at = start
-            break
-        joints.append(joint)
-        groups.append(more)
-    return groups, joints
-
-
-def chunk(cursor: Cursor) -> list[str]:
-    """A run of content words that ends with its noun."""
-    words: list[str] = []
-    while (token := cursor.peek()) is not None:
-        if token.kind == "number":
-            if not words or cursor.word(1) == "percent":
-                break
-        elif token.kind == "emoji":
-            if words and words[-1] not in lex.ADJECTIVES:
-                cursor.at += 1
-                continue
-        elif token.kind != "word" or token.text in lex.STOP or token.text == "percent":
-            break
-        elif words and _noun_is_over(cursor, words):
-            break
-        elif not words and (token.text in lex.SUPERLATIVES or token.text in _HOLDING or lex.EXCEPT.match(cursor)):
-            break
-        words.append(token.text)
-        cursor.at += 1
-    return [nearest(word, "adjectives", 4) for word in words[:-1]] + words[-1:]
-
-
-_HOLDING = frozenset("wearing wear wears holding carrying dressed clad coloured colored painted".split())
-_STATES_BEHIND = frozenset("open closed shut upright asleep awake alive dead empty full lit broken intact damaged alone".split())
-_NOUN_COLOURS = frozenset("orange gold silver olive cream peach ivory amber lavender ginger".split())
-
-
-def _noun_is_over(cursor: Cursor, words: list[str]) -> bool:
-    """Whether the word at the cursor starts something new after the noun in `words`."""
-    word, following = cursor.word(), cursor.word(1)
-    if lex.RELATIONS.match(cursor) or lex.EXCEPT.match(cursor) or word in lex.SUPERLATIVES:
-        return True
-    if word in lex.COMPARATIVES and following in ("than", ""):
-        return True
-    if word in ("left", "right", "top", "bottom", "combined", "total") and not is_content(cursor, 1):
-        return True
-    if word in lex.ALWAYS_VERBS or (word in lex.VERBS_THEN and following in lex.STOP | {"up"}):
-        return True
-    if word in ("located", "placed", "positioned", "situated") or (word in lex.ORDINALS and following in ("from", "on")):
-        return True
-    if word in ("coloured", "colored", "painted") and following in lex.COLOURS:
-        return True
-    if word in lex.COLOURS - _NOUN_COLOURS and not is_content(cursor, 1) and not all(w in lex.ADJECTIVES for w in words):
-        return words[-1] not in lex.ANYTHING
-    before_noun = all(w in lex.ADJECTIVES or w in lex.PARTICIPLES for w in words)
-    verb_like = word in lex.PARTICIPLES or (word.endswith("ing") and len(word) > 5 and not is_content(cursor, 1))
-    if before_noun and not (words[-1] in lex.ANYTHING):
-        return False
-    if verb_like:
-        return word in lex.TRANSITIVE or not is_content(cursor, 1) or following in lex.PARTICIPLES | {"down", "up"}
-    return word in _STATES_BEHIND and not is_content(cursor, 1) and words[-1] not in lex.ANYTHING
-
-
-def _phrases(groups: list[list[str]], joints: list[str], found: Determiner, *, negated: bool) -> Concept:
-    """Phrases from adjective groups that share the last group's noun."""
-    phrase = _phrase(groups[-1], found)
-    if negated and phrase.attributes:
-        bare = phrase.model_copy(update={"attributes": phrase.attributes[1:]})
-        return described(bare, phrase.attributes[0], negated=True)
-    if not joints:
-        return phrase
-    own = groups[-1][: len(phrase.attributes)]
-    together = "or" not in joints and (not phrase.plural or set(joints) == {","} or {"black", "white"} == _set(groups, own))
-    if together:
-        words = [word for group in groups[:-1] for word in group] + own
-        glued = " and ".join(words) if "and" in joints else None
-        return phrase.model_copy(update={"attributes": (glued,) if glued else tuple(words)})
-    alternatives = [phrase.model_copy(update={"attributes": tuple(group)}) for group in groups[:-1]]
-    return AnyOf(parts=(*alternatives, phrase), joint="or")
-
-
-def _set(groups: list[list[str]], own: list[str]) -> set[str]:
-    return {word for group in groups[:-1] for word in group} | set(own)
-
-
-def _adjectives_on(base: Concept, groups: list[list[str]], joints: list[str]) -> Concept:
-    """ "the red or blue ones"."""
-    if joints:
-        return joined([_adjectives_on(base, [group], []) for group in groups], "or")
-    for word in reversed(groups[-1]):
-        base = described(base, word)
-    return base
-
-
-def _phrase(words: list[str], found: Determiner) -> Phrase:
-    """Adjectives in front come off as attributes; the rest is the noun, in the singular."""
-    split = 0
-    while split < len(words) - 1 and (words[split] in lex.ADJECTIVES or words[split] in lex.PARTICIPLES):
-        split += 1
-    noun = words[split:]
-    details: tuple[str, ...] = ()
-    if noun[-1].isdigit() and len(noun) > 1:
-        cut = -2 if noun[-2] in ("number", "numbers", "no", "nr") else -1
-        details, noun = (f"number {noun[-1]}",), noun[:cut]
-        if not noun:
-            noun, details = ["person"], (f"wearing {details[0]}",)
-    if noun[-1] in ("everyone", "everybody"):
-        found.every = True
-    many = found.many if found.many is not None else is_plural(noun[-1])
-    last = lex.ANYONE.get(noun[-1]) or singular(noun[-1])
-    return Phrase(noun=" ".join([*noun[:-1], last]), attributes=tuple(words[:split]), details=details, plural=many)

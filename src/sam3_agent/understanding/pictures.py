@@ -14,17 +14,20 @@ from sam3_agent.understanding.tokens import Cursor, Token
 
 _PREPOSITIONS = lex.words("in on from of for across within inside over through throughout during at among to")
 _FILL = lex.words(
-    "the this that these those my your our a given attached provided uploaded whole entire current single following "
-    "same separate respective supplied"
+    "the this that these those my your our a given attached provided uploaded whole entire current single "
+    "following same separate respective supplied"
 )
 _ALL = lex.words("both all each every")
 _SOME = lex.words("either any")
 _OTHER = lex.words("other previous earlier remaining next")
 _SHOWS = lex.words(
-    "show shows contain contains have has include includes depict depicts display displays match matches feature "
-    "features hold holds do does is are has had fit fits picture"
+    "show shows contain contains have has include includes depict depicts display displays match matches "
+    "feature features hold holds do does is are has had fit fits picture"
 )
-_ASKS = lex.words("does do which what than match matches describe describes fit fits against with and compare for show shows or did has have about")
+_ASKS = lex.words(
+    "does do which what than match matches describe describes fit fits against with and compare for show "
+    "shows or did has have about"
+)
 
 
 _HANDED = lex.words("this that these here it sorry oops ok")
@@ -123,7 +126,9 @@ def _with_noun(
     elif numbers:
         scope = Scope(at="numbers", numbers=tuple(numbers))
     specific = scope != Scope()
-    asked = bool(before) and (before[-1].text in _ASKS or (before[-1].text in ("is", "are") and before[0].text in _HANDED))
+    asked = bool(before) and (
+        before[-1].text in _ASKS or (before[-1].text in ("is", "are") and before[0].text in _HANDED)
+    )
     if preposition or specific or asked or cursor.word() in _SHOWS or cursor.at - start <= 1 or _ends(cursor):
         if not preposition and not specific and not asked and _is_thing(cursor, before):
             return None

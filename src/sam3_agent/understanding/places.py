@@ -22,10 +22,11 @@ _BOUND = PhraseTable(
     ]
 )  # fmt: skip
 _COVERS = PhraseTable.of(
-    "take up|takes up|taking up|cover|covers|covering|occupy|occupies|occupying|fill|fills|filling|make up|makes up|"
-    "making up|span|spans|spanning|account for|accounts for|with an area of|whose area is|with an area|whose size is|"
-    "have an area of|has an area of|having an area of|use|uses|with a size of|of size|with area|is|are|taking|take|"
-    "measuring|that is|that are|with a size|whose area exceeds|comprise|comprises",
+    "take up|takes up|taking up|cover|covers|covering|occupy|occupies|occupying|fill|fills|filling|make up|"
+    "makes up|making up|span|spans|spanning|account for|accounts for|with an area of|whose area is|"
+    "with an area|whose size is|have an area of|has an area of|having an area of|use|uses|with a size of|"
+    "of size|with area|is|are|taking|take|measuring|that is|that are|with a size|whose area exceeds|"
+    "comprise|comprises",
     True,
 )
 
@@ -127,7 +128,7 @@ def fraction(cursor: Cursor) -> float | None:
             return float(number)
         cursor.at = start
     cursor.take("a", "an", "one", "the")
-    if cursor.word() in lex.FRACTIONS and cursor.word() != "third" or cursor.take("third") and _steps_back(cursor):
+    if (cursor.word() in lex.FRACTIONS and cursor.word() != "third") or (cursor.take("third") and _steps_back(cursor)):
         cursor.at += 1
         return lex.FRACTIONS[cursor.word(-1)]
     cursor.at = start
@@ -144,7 +145,9 @@ def _of_the_picture(cursor: Cursor) -> None:
     if token is not None and token.kind == "image":
         cursor.at += 1
         return
-    cursor.take("of the area", "of the total area", "of the whole", "of it", "of the frame", "of the total", "of the space")
+    cursor.take(
+        "of the area", "of the total area", "of the whole", "of it", "of the frame", "of the total", "of the space"
+    )
     token = cursor.peek()
     if token is not None and token.kind == "image" and token.preposition == "of":
         cursor.at += 1

@@ -151,8 +151,8 @@ class Rank(Node):
     kind: Literal["rank"] = "rank"
     by: RankKey
     reverse: bool = False
-    first: int = Field(1, ge=1)
-    count: int | None = Field(1, ge=1)
+    first: Annotated[int, Field(ge=1)] = 1
+    count: Annotated[int | None, Field(ge=1)] = 1
     landmark: Concept | None = None
     region: RegionName | None = None
 
@@ -170,8 +170,8 @@ class Claim(Node):
 
     words: str
     target: Concept
-    at_least: int = Field(1, ge=0)
-    at_most: int | None = Field(None, ge=0)
+    at_least: Annotated[int, Field(ge=0)] = 1
+    at_most: Annotated[int | None, Field(ge=0)] = None
     of: Concept | None = None
     versus: Concept | None = None
     versus_ask: Literal["more", "fewer", "equal"] = "more"
@@ -239,11 +239,9 @@ class CompareImages(Node):
 
     verb: Literal["compare images"] = "compare images"
     target: Concept
-    ask: Literal[
-        "most", "fewest", "has", "difference", "gap", "more", "fewer", "equal", "largest", "smallest"
-    ]
-    at_least: int = Field(1, ge=0)
-    at_most: int | None = Field(None, ge=0)
+    ask: Literal["most", "fewest", "has", "difference", "gap", "more", "fewer", "equal", "largest", "smallest"]
+    at_least: Annotated[int, Field(ge=0)] = 1
+    at_most: Annotated[int | None, Field(ge=0)] = None
 
 
 Revision = Literal["only", "without", "add", "instead", "same", "undo", "reset", "complement"]

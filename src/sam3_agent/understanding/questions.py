@@ -14,28 +14,31 @@ from sam3_agent.understanding.plan import AnyOf, Claim, Concept, Count, Exists, 
 from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
 _TAILS = PhraseTable.of(
-    "are there|is there|there are|there is|were there|do you see|can you see|can i see|do i see|do you count|do you find|"
-    "can you find|can you count|can you spot|can you make out|do we have|do we see|can we see|are visible|is visible|"
-    "are shown|are present|are left|is left|remain|remaining|are remaining|is that|are those|are these|is it|exist|"
-    "appear|appears|you can see|you see|i can see|do you have|did you find|were found|are depicted|can be found|"
-    "can be counted|can be seen|have you found|in there|that makes|are pictured|do you spot|do you detect|"
-    "did you detect|did you see|did you count|have we got|have you got|are we talking about|would you count|"
-    "would you say there are|would you say are there|are in total|are there now|are there then|left|are we left with|do i have|"
-    "can be made out|are displayed|are featured|show up|turn up|could you count|could you see|have i got|pop up|"
-    "are you seeing|are you able to see|pass by|pass through|pass|drive by|drive past|come into view|enter|show|"
-    "in total|altogether|in all|overall|all in all|are to be seen|are there to see|occur",
+    "are there|is there|there are|there is|were there|do you see|can you see|can i see|do i see|"
+    "do you count|do you find|can you find|can you count|can you spot|can you make out|do we have|do we see|"
+    "can we see|are visible|is visible|are shown|are present|are left|is left|remain|remaining|"
+    "are remaining|is that|are those|are these|is it|exist|appear|appears|you can see|you see|i can see|"
+    "do you have|did you find|were found|are depicted|can be found|can be counted|can be seen|"
+    "have you found|in there|that makes|are pictured|do you spot|do you detect|did you detect|did you see|"
+    "did you count|have we got|have you got|are we talking about|would you count|would you say there are|"
+    "would you say are there|are in total|are there now|are there then|left|are we left with|do i have|"
+    "can be made out|are displayed|are featured|show up|turn up|could you count|could you see|have i got|"
+    "pop up|are you seeing|are you able to see|pass by|pass through|pass|drive by|drive past|come into view|"
+    "enter|show|in total|altogether|in all|overall|all in all|are to be seen|are there to see|occur",
     True,
 )
 _SHOWS = lex.words("contain contains have has show shows include includes depict depicts feature features display displays "
                    "hold holds got picture")  # fmt: skip
 _EXISTS = PhraseTable.of(
-    "you see|you can see|you spot|you find any|it has|they have|you can find any|is there|are there|was there|were there|is there still|are there still|do you see|can you see|can you spot|"
-    "do you spot|do you find|can you find any|do you detect|can i see|can we see|do i see|do we see|do we have|could there be|"
-    "are there actually|is there actually|is there maybe|does there exist|do there exist|have you found|did you find|is there also|"
-    "are there also|is there even|are there even|would there be|could you see|can you make out|can you detect any|"
-    "do you have|did you see|might there be|there is|there are|does it have|does it contain|does it show|"
-    "do they contain|does that contain|can you spot any|do you happen to see|is there by any chance|are there perhaps|isn't there|"
-    "is there not|are there not|can any|is there really|are there really|am i seeing|are we seeing",
+    "you see|you can see|you spot|you find any|it has|they have|you can find any|is there|are there|"
+    "was there|were there|is there still|are there still|do you see|can you see|can you spot|do you spot|"
+    "do you find|can you find any|do you detect|can i see|can we see|do i see|do we see|do we have|"
+    "could there be|are there actually|is there actually|is there maybe|does there exist|do there exist|"
+    "have you found|did you find|is there also|are there also|is there even|are there even|would there be|"
+    "could you see|can you make out|can you detect any|do you have|did you see|might there be|there is|"
+    "there are|does it have|does it contain|does it show|do they contain|does that contain|can you spot any|"
+    "do you happen to see|is there by any chance|are there perhaps|isn't there|is there not|are there not|"
+    "can any|is there really|are there really|am i seeing|are we seeing",
     True,
 )
 
@@ -45,7 +48,11 @@ def finished(cursor: Cursor) -> bool:
     at = cursor.at
     while at < len(cursor.tokens):
         token = cursor.tokens[at]
-        idle = token.kind in ("mark", "emoji", "image") or token.text in lex.ADVERBS - {"not", "only", "just"} or token.text in ("please", "the")
+        idle = (
+            token.kind in ("mark", "emoji", "image")
+            or token.text in lex.ADVERBS - {"not", "only", "just"}
+            or token.text in ("please", "the")
+        )
         if not idle:
             return False
         at += 1
@@ -84,7 +91,11 @@ def _skip_tail(cursor: Cursor) -> None:
     if cursor.word() in ("left", "show", "enter", "pass") and following is not None:
         return
     cursor.at += found[0]
-    cursor.skip(("left", "visible", "in", "total", "now", "there", "currently") if cursor.word(1) == "" else ("visible", "currently"))
+    cursor.skip(
+        ("left", "visible", "in", "total", "now", "there", "currently")
+        if cursor.word(1) == ""
+        else ("visible", "currently")
+    )
 
 
 def _picture_next(cursor: Cursor) -> bool:
@@ -119,7 +130,7 @@ def how_many(cursor: Cursor) -> Count | None:
     if lex.HOW_MANY.take(cursor):
         if cursor.word() in ("percent", "pixels", "times") or cursor.word(-1) == "much":
             return None
-        if finished(cursor) or cursor.word() in lex.COPULAS | {"do", "can", "remain", "in"} and _only_tail(cursor):
+        if finished(cursor) or (cursor.word() in lex.COPULAS | {"do", "can", "remain", "in"} and _only_tail(cursor)):
             return Count(target=Mention(word="them"))
     else:
         cursor.take("what is", "what was", "what are", "what") if lex.COUNT.match(cursor) is None else None
@@ -293,7 +304,7 @@ def claim(determiner: Determiner, target: Concept, *, of: Concept | None = None,
 
 
 def _plural(concept: Concept) -> bool:
-    return isinstance(concept, Phrase) and concept.plural or (isinstance(concept, Filtered) and _plural(concept.base))
+    return (isinstance(concept, Phrase) and concept.plural) or (isinstance(concept, Filtered) and _plural(concept.base))
 
 
 # --- where, which --------------------------------------------------------------------------------------------------------
@@ -307,7 +318,9 @@ def where(cursor: Cursor) -> Segment | None:
     found = subject(cursor)
     if found is None:
         return None
-    cursor.skip(("is", "are", "located", "hiding", "positioned", "standing", "found", "hidden", "situated", "placed", "at"))
+    cursor.skip(
+        ("is", "are", "located", "hiding", "positioned", "standing", "found", "hidden", "situated", "placed", "at")
+    )
     return Segment(verb="where", target=found.concept) if finished(cursor) else None
 
 

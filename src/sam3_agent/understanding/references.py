@@ -159,10 +159,10 @@ def _pointed(action: Action, memory: Memory, focus: Concept | None = None) -> Ac
 
 def _what(mention: Mention) -> Question:
     if mention.word == "everything":
-        return Question("Everything of what kind? Please name what I should look for, for example \"all the animals\".")
+        return Question('Everything of what kind? Please name what I should look for, for example "all the animals".')
     if mention.word in ("other", "others"):
         return Question("Other than what? Please name what I should look for.")
-    return Question("What should I look for? Please name it, for example \"the dogs\" or \"the red car\".")
+    return Question('What should I look for? Please name it, for example "the dogs" or "the red car".')
 
 
 def _checked(action: Action) -> Action | Question:
@@ -202,7 +202,10 @@ def _other_colour(action: Action, focus: Concept) -> bool:
         if getattr(part.by, "kind", "") == "attribute" and isinstance(part.base, Mention)
     }
     had = {word for phrase in positive_phrases(focus) for word in phrase.attributes}
-    return any(kind & wanted and kind & had and not wanted <= had for kind in (lex.COLOURS, lex.SIZES, lex.POSTURES, lex.MATERIALS))
+    return any(
+        kind & wanted and kind & had and not wanted <= had
+        for kind in (lex.COLOURS, lex.SIZES, lex.POSTURES, lex.MATERIALS)
+    )
 
 
 def _filtered(concept: Concept) -> list[Filtered]:
@@ -238,7 +241,11 @@ def _revised(change: Revise, memory: Memory) -> Action | Question:
     if change.how == "instead":
         pointed = _pointed(Segment(target=change.target), memory, _instead_of(change.target, memory.focus))
         return pointed if isinstance(pointed, Question) else _with_topic(last.plan.action, topic(pointed))
-    base = memory.focus if change.how != "add" else (memory.focus if not mentions(change.target) else bare_noun(memory.focus))
+    base = (
+        memory.focus
+        if change.how != "add"
+        else (memory.focus if not mentions(change.target) else bare_noun(memory.focus))
+    )
     pointed = _pointed(Segment(target=change.target), memory, base)
     if isinstance(pointed, Question):
         return pointed
@@ -264,7 +271,7 @@ def _first_turn(change: Revise) -> Action | Question:
     if change.how in ("undo", "reset"):
         return Question("There is nothing to undo yet. What should I look for?")
     if change.target is None:
-        return Question("What should I look for? Please name it, for example \"the dogs\".")
+        return Question('What should I look for? Please name it, for example "the dogs".')
     words = mentions(change.target)
     if words:
         return _what(words[0])
@@ -289,9 +296,12 @@ def _back(how: str, memory: Memory) -> Action | Question:
 
 def _restricted(focus: Concept, target: Concept) -> Concept:
     """ "only the dogs" of "the animals on the left": the places asked for before still hold."""
-    if isinstance(focus, Filtered) and not (isinstance(focus.by, Region) and focus.by.pick) and not isinstance(focus.by, Rank):
-        if getattr(focus.by, "kind", "") in ("region", "relation", "size"):
-            return Filtered(base=_restricted(focus.base, target), by=focus.by)
+    if (
+        isinstance(focus, Filtered)
+        and not (isinstance(focus.by, Region) and focus.by.pick)
+        and not isinstance(focus.by, Rank)
+    ) and getattr(focus.by, "kind", "") in ("region", "relation", "size"):
+        return Filtered(base=_restricted(focus.base, target), by=focus.by)
     return target
 
 
@@ -317,9 +327,7 @@ def _narrowed(action: Action, target: Concept) -> Action:
 # --- pictures -------------------------------------------------------------------------------------------------------------------
 
 
-def _scope(
-    said: Scope, action: Action, memory: Memory, arrived: Sequence[int], total: int
-) -> Scope | Question:
+def _scope(said: Scope, action: Action, memory: Memory, arrived: Sequence[int], total: int) -> Scope | Question:
     """The pictures meant, by index."""
     if total == 0:
         return Question("Please give me a picture or a video to look at.", wants="media")
@@ -329,7 +337,9 @@ def _scope(
     if said.at == "numbers":
         numbers = _numbered(said.numbers, total)
         if numbers is None:
-            return Question(f"There {'is only one picture' if total == 1 else f'are only {total} pictures'} here. Which one do you mean?")
+            return Question(
+                f"There {'is only one picture' if total == 1 else f'are only {total} pictures'} here. Which one do you mean?"
+            )
         if isinstance(action, CompareImages) and len(numbers) == 1:
             numbers += tuple(n for n in (before + everything[::-1]) if n not in numbers)[:1]
     elif said.at == "all" or isinstance(action, CompareImages):

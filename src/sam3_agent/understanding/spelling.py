@@ -25,13 +25,14 @@ _IRREGULAR = {
     "knives": "knife", "wives": "wife", "lives": "life", "axes": "axe", "lenses": "lens", "tvs": "tv",
 }  # fmt: skip
 _INVARIANT = lex.words(
-    "glasses sunglasses eyeglasses spectacles scissors shorts pants trousers jeans tongs pliers binoculars goggles "
-    "headphones series species sheep deer fish aircraft lens bus gas grass glass dress cactus octopus walrus "
-    "people's always this his as is was has us news tennis chess bass moss cross boss canvas atlas iris"
+    "glasses sunglasses eyeglasses spectacles scissors shorts pants trousers jeans tongs pliers binoculars "
+    "goggles headphones series species sheep deer fish aircraft lens bus gas grass glass dress cactus "
+    "octopus walrus people's always this his as is was has us news tennis chess bass moss cross boss canvas "
+    "atlas iris"
 )
 _ENDS_IE = lex.words(
-    "birdie brownie budgie calorie collie cookie foodie genie hoodie lie magpie movie pie rookie selfie smoothie tie "
-    "zombie rottie doggie"
+    "birdie brownie budgie calorie collie cookie foodie genie hoodie lie magpie movie pie rookie selfie "
+    "smoothie tie zombie rottie doggie"
 )
 _ENDS_OE = lex.words("aloe canoe doe foe hoe horseshoe oboe shoe snowshoe toe")
 _BUS_LIKE = lex.words("buses minibuses octopuses walruses cactuses viruses crocuses")
@@ -68,7 +69,7 @@ def plural(noun: str) -> str:
     """The plural of a (possibly compound) noun, for replies."""
     *before, last = noun.split()
     irregular = next((many for many, one in _IRREGULAR.items() if one == last), None)
-    if irregular or last in _INVARIANT and last not in ("bus", "gas", "dress", "glass", "lens", "cross"):
+    if irregular or (last in _INVARIANT and last not in ("bus", "gas", "dress", "glass", "lens", "cross")):
         many = irregular or last
     elif last.endswith(("s", "x", "z", "ch", "sh")):
         many = last + "es"
@@ -86,15 +87,15 @@ _ANYWHERE = sorted(
     for word in (
         lex.STOP | lex.ADJECTIVES | lex.PARTICIPLES | set(lex.ORDINALS) | set(lex.SUPERLATIVES) | lex.DISTINCT
         | set(lex.COMPARATIVES) | lex.PICTURES | lex.CLIPS | lex.words(
-            "percent percentage fraction number description caption please thanks could would excluding middle "
-            "centre bottom corner biggest without wearing between covered difference many there")
+            "percent percentage fraction number description caption please thanks could would excluding "
+            "middle centre bottom corner biggest without wearing between covered difference many there")
     )
     if len(word) >= 4
 )  # fmt: skip
 _COMMANDS = sorted(
     lex.words(
-        "segment find show highlight mark mask outline select detect locate identify extract isolate circle count "
-        "track follow compare check verify trace label spot display point remove exclude include"
+        "segment find show highlight mark mask outline select detect locate identify extract isolate circle "
+        "count track follow compare check verify trace label spot display point remove exclude include"
     )
 )
 _ADJECTIVES = sorted(word for word in lex.ADJECTIVES if len(word) >= 3)
@@ -147,5 +148,17 @@ def _command_place(before: Sequence[Token]) -> bool:
         return True
     last = before[-1]
     return last.kind == "mark" or last.text in (
-        "please", "to", "you", "and", "then", "hello", "there", "just", "kindly", "now", "can", "could", "also"
+        "please",
+        "to",
+        "you",
+        "and",
+        "then",
+        "hello",
+        "there",
+        "just",
+        "kindly",
+        "now",
+        "can",
+        "could",
+        "also",
     )

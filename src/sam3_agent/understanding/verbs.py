@@ -28,7 +28,9 @@ _ADDRESSED = {"looking": ("at",), "pointing": ("at",), "talking": ("to",), "wavi
 _RELATES = lex.words("touching surrounded bordering")
 
 
-_FINITE = frozenset(_ING) - lex.words("worn held sat seated stood laying") | lex.words("crawl climb bark jog kick throw catch")
+_FINITE = frozenset(_ING) - lex.words("worn held sat seated stood laying") | lex.words(
+    "crawl climb bark jog kick throw catch"
+)
 
 
 def doing_text(cursor: Cursor, *, finite: bool = True) -> str | None:
@@ -45,7 +47,9 @@ def doing_text(cursor: Cursor, *, finite: bool = True) -> str | None:
     text = [_ING.get(word, word)]
     if cursor.word() in ("down", "up") and word in lex.POSTURES | lex.MOTIONS:
         cursor.at += 1
-    cursor.skip(("happily", "quickly", "slowly", "quietly", "around", "about", "peacefully", "there", "here", "currently"))
+    cursor.skip(
+        ("happily", "quickly", "slowly", "quietly", "around", "about", "peacefully", "there", "here", "currently")
+    )
     start = cursor.at
     link = cursor.take(*_ADDRESSED.get(word, ()))
     takes_object = word in lex.TRANSITIVE or not known or link is not None
@@ -88,7 +92,7 @@ def _object_chunk(cursor: Cursor) -> list[str]:
     words: list[str] = []
     while (token := cursor.peek()) is not None:
         blocked = token.kind not in ("word", "number") or token.text in lex.STOP or cursor.word(1) == "percent"
-        if blocked or words and (lex.RELATIONS.match(cursor) or lex.EXCEPT.match(cursor)):
+        if blocked or (words and (lex.RELATIONS.match(cursor) or lex.EXCEPT.match(cursor))):
             break
         if words and token.text in lex.PARTICIPLES and words[-1] not in lex.ADJECTIVES:
             break

@@ -106,7 +106,11 @@ def describe_plan(plan: Plan) -> str:
     """The plan as an imperative sentence without a full stop."""
     action, where = plan.action, ""
     if plan.scope.numbers:
-        where = " in picture" + ("s " if len(plan.scope.numbers) > 1 else " ") + " and ".join(str(n + 1) for n in plan.scope.numbers)
+        where = (
+            " in picture"
+            + ("s " if len(plan.scope.numbers) > 1 else " ")
+            + " and ".join(str(n + 1) for n in plan.scope.numbers)
+        )
     return _action_words(action) + where
 
 

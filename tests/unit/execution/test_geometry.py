@@ -56,7 +56,12 @@ def test_relation(name: str, thing: Box, landmark: Box, holds: bool) -> None:
 
 @pytest.mark.parametrize(
     ("thing", "holds"),
-    [((180, 100, 210, 200), True), ((350, 100, 380, 200), False), ((180, 280, 210, 298), False), ((10, 100, 20, 200), False)],
+    [
+        ((180, 100, 210, 200), True),
+        ((350, 100, 380, 200), False),
+        ((180, 280, 210, 298), False),
+        ((10, 100, 20, 200), False),
+    ],
 )
 def test_between(thing: Box, holds: bool) -> None:
     assert between(at(*thing), at(40, 100, 80, 200, number=1), at(300, 100, 340, 200, number=2)) is holds
@@ -134,7 +139,11 @@ def test_the_big_ones_are_those_before_the_widest_step() -> None:
 def test_one_thing_found_by_two_phrases_is_in_the_pool_once() -> None:
     pool, one = Pool(300, 400), at(10, 10, 60, 60)
     found = Pool(300, 400).detections([], 0.9, {})
-    found.boxes, found.scores, found.masks = np.array([one.box], np.float32), np.array([0.9], np.float32), one.mask[None]
+    found.boxes, found.scores, found.masks = (
+        np.array([one.box], np.float32),
+        np.array([0.9], np.float32),
+        one.mask[None],
+    )
     pool.add("car", found, 0.5)
     pool.add("red car", found, 0.5)
     pool.add("unlikely car", found, 0.95)

@@ -44,7 +44,10 @@ def ask(frames: list[list[Thing]], query: str) -> tuple[Reply, dict[int, list[st
 RED = thing("red", "car vehicle", "red", 10, 40, 70, 74)
 BLUE = thing("blue", "car vehicle", "blue", 190, 110, 250, 144)
 TRUCK = thing("truck", "truck vehicle", "grey", 120, 150, 190, 194)
-PLAYERS = [thing(f"p{n}", "player person", f"wearing number {n} red jersey", 20, 10 + 60 * i, 50, 60 + 60 * i) for i, n in enumerate((23, 10, 7))]
+PLAYERS = [
+    thing(f"p{n}", "player person", f"wearing number {n} red jersey", 20, 10 + 60 * i, 50, 60 + 60 * i)
+    for i, n in enumerate((23, 10, 7))
+]
 
 
 def traffic() -> list[list[Thing]]:
@@ -117,6 +120,8 @@ def test_a_thing_that_hides_for_a_while_is_the_same_afterwards() -> None:
 def test_a_newcomer_is_not_taken_for_one_that_left() -> None:
     leaving = thing("old", "duck", "white", 220, 20, 270, 60)
     coming = thing("new", "duck", "white", -40, 120, 10, 160)
-    frames = [[*([moved(leaving, 20 * t)] if t < 4 else []), *([moved(coming, 12 * t)] if t > 4 else [])] for t in range(10)]
+    frames = [
+        [*([moved(leaving, 20 * t)] if t < 4 else []), *([moved(coming, 12 * t)] if t > 4 else [])] for t in range(10)
+    ]
     reply, _ = ask(frames, "how many ducks are there in the clip?")
     assert reply.answer == 2

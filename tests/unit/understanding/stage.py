@@ -19,7 +19,34 @@ from sam3_agent.conversation import Agent, Reply
 from sam3_agent.understanding.spelling import singular
 
 FILLER = frozenset(
-    "a an the of in on at with by for from to and that which who is are as any some all each every has have".split()
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "on",
+        "at",
+        "with",
+        "by",
+        "for",
+        "from",
+        "to",
+        "and",
+        "that",
+        "which",
+        "who",
+        "is",
+        "are",
+        "as",
+        "any",
+        "some",
+        "all",
+        "each",
+        "every",
+        "has",
+        "have",
+    ]
 )
 SPELLING = {"gray": "grey"}
 WEAR = "wearing wear dressed on"
@@ -235,7 +262,10 @@ class StageEngine:
         xyxy = [[*b.min(0)[::-1], *(b.max(0)[::-1] + 1)] for b in boxes]
         presence = 0.97 if self.presence is None else self.presence
         return Detections(
-            np.array(xyxy, np.float32), np.full(len(found), 0.9, np.float32), np.stack([masks[at] for at in found]), presence
+            np.array(xyxy, np.float32),
+            np.full(len(found), 0.9, np.float32),
+            np.stack([masks[at] for at in found]),
+            presence,
         )
 
 

@@ -1,6 +1,6 @@
 """The query bench's categories in other words: `variants.txt`, one conversation a row.
 
-    python -m pytest tests/unit/understanding/test_variants.py -q -k "spatial"
+python -m pytest tests/unit/understanding/test_variants.py -q -k "spatial"
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def test_variant(row: Row) -> None:
             assert same(turn.answer, reply.answer), f"{turn.query}: {reply.answer!r} ({reply.plan})"
         if turn.ids != "*":
             got = stage.ids(reply)
-            assert re.sub(r"\s+", " ", sort_ids(got)) == re.sub(r"\s+", " ", sort_ids(turn.ids)), f"{turn.query}: {got} ({reply.plan})"
+            assert re.sub(r"\s+", " ", sort_ids(got)) == re.sub(r"\s+", " ", sort_ids(turn.ids)), (
+                f"{turn.query}: {got} ({reply.plan})"
+            )
     keys = stage.engine.encoded
     assert len(keys) == len(set(keys)), "a picture was encoded twice"
