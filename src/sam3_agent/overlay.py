@@ -49,7 +49,9 @@ def draw(
 
     height, width = pixels.shape[:2]
     scale = float(np.clip(SHORT_SIDE / min(height, width), 1.0, 4.0))
-    canvas: UInt8Array = np.ascontiguousarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
+    canvas: UInt8Array = np.ascontiguousarray(
+        cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    )
     if len(detections):
         canvas = _annotated(canvas, detections, scale, track_ids)
     if caption:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class ImageView:
         """How many there are."""
         return len(self.find(concept))
 
-    def share(self, things: Sequence[Thing]) -> float:
+    def share(self, things: Sequence[Any]) -> float:
         """The share of the picture that the things cover together, 0..1."""
         if not things:
             return 0.0
@@ -122,7 +123,7 @@ class ClipView:
         """How many distinct things appear."""
         return len(self.find(concept))
 
-    def share(self, tracks: Sequence[Track]) -> float:
+    def share(self, tracks: Sequence[Any]) -> float:
         """The mean share of a frame that the tracked things cover."""
         total = 0.0
         for at, _selector in enumerate(self.selectors):

@@ -40,6 +40,7 @@ _NOUN_COLOURS = frozenset(
 
 
 def is_content(cursor: Cursor, ahead: int = 0) -> bool:
+    """Whether the word at the cursor (or `ahead` of it) can be part of a noun phrase."""
     token = cursor.peek(ahead)
     return token is not None and token.kind in ("word", "emoji") and token.text not in lex.STOP
 

@@ -138,10 +138,12 @@ def _asked_afterwards(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token]
     flat = list(sentences[-1])
     for at in range(len(flat)):
         cursor = Cursor(flat, at)
-        if (at == 0 and len(sentences) > 1) or (at > 0 and flat[at - 1].text in (",", "-")):
-            if _ASIDES.take(cursor) and all(token.kind in ("mark", "image") for token in flat[cursor.at :]):
-                before = [list(sentence) for sentence in sentences[:-1]] + ([flat[:at]] if at else [])
-                return flat[at:], _strip_opinion(before)
+        starts = (at == 0 and len(sentences) > 1) or (at > 0 and flat[at - 1].text in (",", "-"))
+        if not starts or not _ASIDES.take(cursor):
+            continue
+        if all(token.kind in ("mark", "image") for token in flat[cursor.at :]):
+            before = [list(sentence) for sentence in sentences[:-1]] + ([flat[:at]] if at else [])
+            return flat[at:], _strip_opinion(before)
     return None
 
 

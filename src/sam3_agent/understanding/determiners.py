@@ -75,10 +75,8 @@ class PendingRank:
         if self.last:
             opposite = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
             by, reverse = opposite.get(by, by), reverse if by in opposite else not reverse
-        rank = Rank(
-            by=by, reverse=reverse, first=self.first or 1, count=self.count or 1, landmark=self.landmark,
-            region=self.region,
-        )  # fmt: skip
+        places = {"first": self.first or 1, "count": self.count or 1}
+        rank = Rank(by=by, reverse=reverse, landmark=self.landmark, region=self.region, **places)  # type: ignore[arg-type]
         return Filtered(base=concept, by=rank)
 
 
@@ -220,8 +218,8 @@ def leading_rank(cursor: Cursor, found: Determiner) -> PendingRank:
         rank.by = "score"
         cursor.at += 1
     if cursor.word() in lex.ORDINALS and cursor.word(1) != "to":
-        number = lex.ORDINALS[cursor.word()]
-        rank.first, rank.last = (None, True) if number < 0 else (number, False)
+        ordinal = lex.ORDINALS[cursor.word()]
+        rank.first, rank.last = (None, True) if ordinal < 0 else (ordinal, False)
         cursor.at += 1
     if (number := number_at(cursor)) is not None and rank.complete and cursor.word() != "one":
         rank.count = number

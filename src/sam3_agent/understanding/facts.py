@@ -105,10 +105,13 @@ def has(cursor: Cursor, *, negated: bool) -> Change | None:
     if thing is None or worn or not isinstance(thing.concept, Phrase):
         cursor.at = ending
         cursor.take("on")
-        worn_change: Change = lambda concept: described(concept, f"with {text}", "after", negated=negated)
-        return worn_change
+        return _worn(text, negated)
     by = Relation(name="with", landmark=thing.concept, negated=negated)
     return lambda concept: Filtered(base=concept, by=by)
+
+
+def _worn(text: str, negated: bool) -> Change:
+    return lambda concept: described(concept, f"with {text}", "after", negated=negated)
 
 
 def _dressed(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
@@ -212,6 +215,6 @@ def _negated_whole(cursor: Cursor, text: str) -> Change | None:
 
 
 def alive(concept: Concept) -> bool:
-
+    """Whether people or animals are meant; their posture is a property, a cup's is not."""
     phrases = positive_phrases(concept)
     return not phrases or any(phrase.noun.split()[-1] in lex.ANIMATE for phrase in phrases)

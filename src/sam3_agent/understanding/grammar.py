@@ -104,7 +104,7 @@ def read(text: str, images: int = 1) -> Reading:
             if serious
             else Reading(tuple(_shared_scope(drafts, scope)), "", delivers)
         )
-    trouble = next((t for t in ("unsupported", "open question", "nothing named") if t in troubles), None)
+    trouble: str | None = next((t for t in ("unsupported", "open question", "nothing named") if t in troubles), None)
     if trouble is None and not troubles:
         trouble = "nothing named" if delivers or not sentences else "silent"
     return Reading((), trouble or "unclear", delivers)  # type: ignore[arg-type]
@@ -196,7 +196,8 @@ def _parsed(clause: Bared, images: int) -> list[Draft]:
         clause, only=clause.only or inner.only, also=clause.also or inner.also, instead=clause.instead or inner.instead
     )
     if images > 1 and scope == Scope():
-        tokens, scope = ordinal_picture(tokens)
+        remaining, scope = ordinal_picture(tokens)
+        tokens = list(remaining)
     elsewhere = same_elsewhere(tokens, scope)
     if elsewhere is not None:
         return [Draft(Plan(action=elsewhere, scope=scope))]

@@ -202,6 +202,7 @@ def _refused(cursor: Cursor, start: int) -> Change | None:
 
 
 def having(cursor: Cursor, *, negated: bool = False) -> Change | None:
+    """ "has a red roof", "have no hats", "has got an umbrella"."""
     start = cursor.at
     cursor.skip(lex.HAVE)
     if cursor.take("not"):

@@ -131,9 +131,9 @@ def _exclusion(cursor: Cursor, statement: bool) -> Concept | None:
         return None
     if cursor.take("but nothing", "and nothing", "nothing") and cursor.word() in ("that", "which", "with"):
         return modifiers.after_noun(cursor, Mention(word="ones"), PendingRank())
-    taken = lex.EXCEPT.take(cursor) or _plain_but(cursor) or (not statement and _no(cursor, start))
+    taken = bool(lex.EXCEPT.take(cursor)) or _plain_but(cursor) or (not statement and _no(cursor, start))
     if not taken and cursor.word() == "without" and definite_follows(cursor):
-        taken = cursor.take("without")
+        taken = cursor.take("without") is not None
     first = item(cursor) if taken else None
     if first is None:
         cursor.at = start

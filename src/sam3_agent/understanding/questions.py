@@ -141,7 +141,8 @@ def how_many(cursor: Cursor) -> Count | None:
         while lex.COUNT.take(cursor):
             pass
         cursor.take("how many")
-    cursor.take("different kinds of") or cursor.skip(lex.DISTINCT)
+    cursor.take("different kinds of")
+    cursor.skip(lex.DISTINCT)
     cursor.take("the") if cursor.word(1) in lex.DISTINCT else None
     cursor.skip(lex.DISTINCT)
     found = subject(cursor)

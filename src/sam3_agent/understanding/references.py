@@ -168,9 +168,9 @@ def _what(mention: Mention) -> Question:
 def _checked(action: Action) -> Action | Question:
     """ "the nearest car" needs something to be near to."""
     for concept in _concepts(action):
-        if isinstance(concept, Filtered) and isinstance(concept.by, Rank) and concept.by.by == "near":
-            if concept.by.landmark is None and concept.by.region is None:
-                return Question("Nearest to what?" if not concept.by.reverse else "Farthest from what?")
+        by = concept.by if isinstance(concept, Filtered) else None
+        if isinstance(by, Rank) and by.by == "near" and by.landmark is None and by.region is None:
+            return Question("Nearest to what?" if not by.reverse else "Farthest from what?")
     return action
 
 

@@ -61,6 +61,7 @@ _SAME = PhraseTable.of(
 
 
 def idle(tokens: Sequence[Token]) -> bool:
+    """Whether a clause is nothing but courtesy ("nothing else, thank you")."""
     cursor = Cursor(tokens)
     while _IDLE.take(cursor) or cursor.take(","):
         pass
