@@ -52,7 +52,7 @@ class Reply:
         answer: bool, int, float (a share is 0..1), str (a compared thing), index of a picture, or None.
         results: the things found, one entry per medium touched.
         plan: what was understood; None when nothing was.
-        timings: milliseconds by stage: understand, encode, ground, answer, total.
+        timings: milliseconds by stage: load (media and, once, the engine), understand, encode, ground, answer, total.
         uncertain: the engine's presence was between 0.4 and 0.6 for something asked for.
     """
 
@@ -156,10 +156,11 @@ class Session:
         """
         start = time.perf_counter()
         arrived = media_of(media)
+        timings = {"load": 1000 * (time.perf_counter() - start)}
         numbers = tuple(range(len(self._media), len(self._media) + len(arrived)))
         self._media += arrived
         drafts, trouble = self._understood(query, numbers)
-        timings = {"understand": 1000 * (time.perf_counter() - start)}
+        timings["understand"] = 1000 * (time.perf_counter() - start) - timings["load"]
         reply = self._answered(drafts, numbers, timings) if drafts else self._asked_back(trouble)
         timings["total"] = 1000 * (time.perf_counter() - start)
         reply.timings, reply.media = timings, self._media
@@ -229,7 +230,9 @@ class Session:
 
     def _carried_out(self, plan: Plan, timings: dict[str, float]) -> Outcome:
         if self._eyes is None:
+            start = time.perf_counter()
             self._eyes = Eyes(self._agent.engine, self._agent.threshold)
+            timings["load"] += 1000 * (time.perf_counter() - start)
         before, start = dict(self._eyes.seconds), time.perf_counter()
         outcome = Executor(self._eyes, self._media).carry_out(plan)
         spent = time.perf_counter() - start

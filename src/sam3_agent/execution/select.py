@@ -132,8 +132,13 @@ class Selector:
         objects = self._found(" ".join(word for word in words if word not in ("a", "an", "the", "any")))
         owners_found = []
         for thing in objects:
-            holders = [owner for owner in owners if columns_meet(owner, thing) and owner.y0 - thing.height <= thing.cy <= owner.y1
-                       and owner.x0 <= thing.cx <= owner.x1]  # fmt: skip
+            holders = [
+                owner
+                for owner in owners
+                if columns_meet(owner, thing)
+                and owner.y0 - thing.height <= thing.cy <= owner.y1
+                and owner.x0 <= thing.cx <= owner.x1
+            ]
             if holders:
                 owners_found.append(min(holders, key=lambda owner: abs(owner.cx - thing.cx)))
         return _once(owners_found)

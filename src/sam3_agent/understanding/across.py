@@ -25,17 +25,54 @@ _THERE = PhraseTable.of(
 )
 _MOST = PhraseTable(
     [
-        *((p, "most") for p in ("the most", "most", "more", "the greatest number of", "the largest number of",
-                                "the highest number of", "the highest count of", "the greater number of", "the biggest number of",
-                                "a larger number of", "a greater number of", "the larger number of", "the higher number of",
-                                "the higher count of", "the largest amount of", "a higher number of", "the maximum number of",
-                                "the most number of", "the highest amount of")),
-        *((p, "fewest") for p in ("the fewest", "fewest", "fewer", "the least", "least", "less", "the smallest number of",
-                                  "the lowest number of", "the smaller number of", "the lower number of",
-                                  "a smaller number of", "the least number of", "the fewer", "the minimum number of",
-                                  "the lowest count of", "the fewest number of", "a lower number of")),
+        *(
+            (p, "most")
+            for p in (
+                "the most",
+                "most",
+                "more",
+                "the greatest number of",
+                "the largest number of",
+                "the highest number of",
+                "the highest count of",
+                "the greater number of",
+                "the biggest number of",
+                "a larger number of",
+                "a greater number of",
+                "the larger number of",
+                "the higher number of",
+                "the higher count of",
+                "the largest amount of",
+                "a higher number of",
+                "the maximum number of",
+                "the most number of",
+                "the highest amount of",
+            )
+        ),
+        *(
+            (p, "fewest")
+            for p in (
+                "the fewest",
+                "fewest",
+                "fewer",
+                "the least",
+                "least",
+                "less",
+                "the smallest number of",
+                "the lowest number of",
+                "the smaller number of",
+                "the lower number of",
+                "a smaller number of",
+                "the least number of",
+                "the fewer",
+                "the minimum number of",
+                "the lowest count of",
+                "the fewest number of",
+                "a lower number of",
+            )
+        ),
     ]
-)  # fmt: skip
+)
 _LACKS = PhraseTable.of(
     "no|not any|does not have|does not contain|does not show|do not have|lacks|is missing|has no|without|"
     "is there no|are there no|is there not|are there not|there is no|there are no|are no|is no|contains no|"
@@ -49,6 +86,8 @@ _LACKS = PhraseTable.of(
 def compare_images(tokens: Sequence[Token], images: int) -> tuple[CompareImages, Scope] | None:
     """The comparison across pictures that a clause asks for, with the pictures it names."""
     named = [token for token in tokens if token.kind == "image"]
+    if [token.text for token in tokens[-2:]] in (["in", "it"], ["on", "it"]):
+        tokens = tokens[:-2]  # "which picture has more birds in it"
     for rule in (_which_image, _difference, _than):
         found = rule(Cursor(tokens), images)
         if found is not None:
@@ -192,8 +231,17 @@ def _than(cursor: Cursor, images: int) -> CompareImages | None:
     )
     _image(cursor)
     cursor.take("have", "has", "contain", "contains", "show", "shows", "include", "got")
-    if cursor.take("the same number of", "as many", "equally many", "an equal number of", "the same amount of", "equal numbers of",
-                   "just as many", "the number of", "exactly as many"):  # fmt: skip
+    if cursor.take(
+        "the same number of",
+        "as many",
+        "equally many",
+        "an equal number of",
+        "the same amount of",
+        "equal numbers of",
+        "just as many",
+        "the number of",
+        "exactly as many",
+    ):
         found = nouns.noun_list(cursor)
         if found is None:
             return None

@@ -35,8 +35,17 @@ _IS_COVERED = PhraseTable.of(
     "that is taken up by|which is covered by|that the",
     True,
 )
-_EXTENTS = {"tall": "height", "high": "height", "wide": "width", "broad": "width", "long": "width", "big": "share", "large": "share",
-            "small": "share", "huge": "share"}  # fmt: skip
+_EXTENTS = {
+    "tall": "height",
+    "high": "height",
+    "wide": "width",
+    "broad": "width",
+    "long": "width",
+    "big": "share",
+    "large": "share",
+    "small": "share",
+    "huge": "share",
+}
 
 
 def measure(cursor: Cursor) -> MeasureOf | None:
@@ -119,9 +128,22 @@ def _picture(cursor: Cursor) -> None:
 
 def _how_much(cursor: Cursor) -> MeasureOf | None:
     """ "how much of the image is sky", "how much space does the dog take up"."""
-    if cursor.take("how much", "how large a part", "how big a part", "how large a share", "how large a fraction", "how big a share",
-                   "how large an area", "how big an area", "how big a fraction", "how large a proportion",
-                   "how large a percentage") is None:  # fmt: skip
+    if (
+        cursor.take(
+            "how much",
+            "how large a part",
+            "how big a part",
+            "how large a share",
+            "how large a fraction",
+            "how big a share",
+            "how large an area",
+            "how big an area",
+            "how big a fraction",
+            "how large a proportion",
+            "how large a percentage",
+        )
+        is None
+    ):
         return None
     cursor.take("of the area", "of the space", "area", "space", "room", "of the surface", "of the view")
     token = cursor.peek()
@@ -144,8 +166,22 @@ def _how_big(cursor: Cursor) -> MeasureOf | None:
     thing = nouns.noun_list(cursor)
     if thing is None:
         return None
-    cursor.take("in pixels", "compared to", "relative to", "compared", "relative", "in relation", "in relation to", "in comparison to", "as a fraction", "as a percentage",
-                "as a share", "in proportion to", "compared with", "as part")  # fmt: skip
+    cursor.take(
+        "in pixels",
+        "compared to",
+        "relative to",
+        "compared",
+        "relative",
+        "in relation",
+        "in relation to",
+        "in comparison to",
+        "as a fraction",
+        "as a percentage",
+        "as a share",
+        "in proportion to",
+        "compared with",
+        "as part",
+    )
     _picture(cursor)
     return MeasureOf(target=thing.concept, what=what)  # type: ignore[arg-type]
 
@@ -169,10 +205,26 @@ def _area_of(cursor: Cursor) -> MeasureOf | None:
     asked = _ASK.take(cursor) or cursor.word() == "the"
     command = cursor.word(-1) in ("measure", "estimate") if cursor.at else False
     cursor.take("the")
-    named = cursor.take("total area of", "combined area of", "area of", "size of", "area taken up by", "area covered by", "surface of",
-                        "relative size of", "surface area of", "area occupied by", "height of", "width of",
-                        "relative area of", "pixel area of", "coverage of", "area that is covered by",
-                        "space taken up by", "space occupied by")  # fmt: skip
+    named = cursor.take(
+        "total area of",
+        "combined area of",
+        "area of",
+        "size of",
+        "area taken up by",
+        "area covered by",
+        "surface of",
+        "relative size of",
+        "surface area of",
+        "area occupied by",
+        "height of",
+        "width of",
+        "relative area of",
+        "pixel area of",
+        "coverage of",
+        "area that is covered by",
+        "space taken up by",
+        "space occupied by",
+    )
     if not asked or not (named or command):
         return None
     thing: Concept | None = None

@@ -149,8 +149,24 @@ def _asked_afterwards(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token]
 
 def _strip_opinion(statements: list[list[Token]]) -> list[list[Token]]:
     first = Cursor(statements[0])
-    first.take("i think that", "i think", "i believe that", "i believe", "i say that", "i say", "i guess", "i would say", "so", "i count", "i see",
-               "someone told me that", "he says that", "she says that", "my friend says", "they say")  # fmt: skip
+    first.take(
+        "i think that",
+        "i think",
+        "i believe that",
+        "i believe",
+        "i say that",
+        "i say",
+        "i guess",
+        "i would say",
+        "so",
+        "i count",
+        "i see",
+        "someone told me that",
+        "he says that",
+        "she says that",
+        "my friend says",
+        "they say",
+    )
     return [list(statements[0][first.at :]), *statements[1:]]
 
 

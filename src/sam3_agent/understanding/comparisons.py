@@ -22,31 +22,100 @@ _ARE = PhraseTable.of(
 )
 _WHICH_MORE = PhraseTable(
     [
-        *((p, "which more") for p in (
-            "which are there more of", "what are there more of", "which is there more of", "what is there more of",
-            "which do you see more of", "what do you see more of", "are there more", "is there more", "of which are there more",
-            "what can you see more of", "which of them are there more of", "which is more common", "what is more common",
-            "which are more common", "which is more numerous", "which are more numerous", "what are more common",
-            "which has the higher count", "which has the most", "which is the most common", "what is the most common",
-            "which are there most of", "what are there most of", "which is more frequent", "which there are more of",
-            "what there are more of", "which are more", "what is more numerous", "which has a higher count",
-            "which occurs more often", "which appears more often", "which appear more often", "which occur more often",
-            "which group is larger", "which group is bigger", "which are in the majority", "which is in the majority",
-            "which one are there more of", "which one is there more of", "which ones are there more of",
-            "which is there the most of", "which are there the most of", "what is there the most of", "which do we have more of",
-            "what do we have more of", "what are there the most of", "which kind are there more of",
-            "which one is more common", "which outnumber", "which can you see more of", "which am i seeing more of",
-            "which animal are there more of", "which do i have more of", "which number is larger", "what do you count more of",
-            "which is greater in number", "which are greater in number")),
-        *((p, "which fewer") for p in (
-            "which are there fewer of", "what are there fewer of", "which are there less of", "what are there less of",
-            "which is there less of", "which is less common", "which is rarer", "which is the least common", "which are rarer",
-            "which do you see fewer of", "are there fewer", "what is there less of", "which are less common",
-            "which there are fewer of", "which are there the fewest of", "which is there fewer of",
-            "which do you see less of", "what is less common", "which one are there fewer of", "which are fewer", "which is fewer",
-            "which are less numerous", "which is less numerous", "which is less frequent", "which has the lower count")),
+        *(
+            (p, "which more")
+            for p in (
+                "which are there more of",
+                "what are there more of",
+                "which is there more of",
+                "what is there more of",
+                "which do you see more of",
+                "what do you see more of",
+                "are there more",
+                "is there more",
+                "of which are there more",
+                "what can you see more of",
+                "which of them are there more of",
+                "which is more common",
+                "what is more common",
+                "which are more common",
+                "which is more numerous",
+                "which are more numerous",
+                "what are more common",
+                "which has the higher count",
+                "which has the most",
+                "which is the most common",
+                "what is the most common",
+                "which are there most of",
+                "what are there most of",
+                "which is more frequent",
+                "which there are more of",
+                "what there are more of",
+                "which are more",
+                "what is more numerous",
+                "which has a higher count",
+                "which occurs more often",
+                "which appears more often",
+                "which appear more often",
+                "which occur more often",
+                "which group is larger",
+                "which group is bigger",
+                "which are in the majority",
+                "which is in the majority",
+                "which one are there more of",
+                "which one is there more of",
+                "which ones are there more of",
+                "which is there the most of",
+                "which are there the most of",
+                "what is there the most of",
+                "which do we have more of",
+                "what do we have more of",
+                "what are there the most of",
+                "which kind are there more of",
+                "which one is more common",
+                "which outnumber",
+                "which can you see more of",
+                "which am i seeing more of",
+                "which animal are there more of",
+                "which do i have more of",
+                "which number is larger",
+                "what do you count more of",
+                "which is greater in number",
+                "which are greater in number",
+            )
+        ),
+        *(
+            (p, "which fewer")
+            for p in (
+                "which are there fewer of",
+                "what are there fewer of",
+                "which are there less of",
+                "what are there less of",
+                "which is there less of",
+                "which is less common",
+                "which is rarer",
+                "which is the least common",
+                "which are rarer",
+                "which do you see fewer of",
+                "are there fewer",
+                "what is there less of",
+                "which are less common",
+                "which there are fewer of",
+                "which are there the fewest of",
+                "which is there fewer of",
+                "which do you see less of",
+                "what is less common",
+                "which one are there fewer of",
+                "which are fewer",
+                "which is fewer",
+                "which are less numerous",
+                "which is less numerous",
+                "which is less frequent",
+                "which has the lower count",
+            )
+        ),
     ]
-)  # fmt: skip
+)
 
 
 def compare_counts(cursor: Cursor) -> CompareCounts | None:
@@ -161,8 +230,16 @@ def _as_many(cursor: Cursor) -> CompareCounts | None:
             first = nouns.noun_list(cursor)
             second = _other_side(cursor, first.concept) if first and cursor.take("as", "as there are") else None
             return CompareCounts(parts=(first.concept, second), ask="equal") if first and second else None
-        if cursor.take("the same number of", "the same amount of", "an equal number of", "equal numbers of", "equally many",
-                       "the same numbers of", "an equal amount of", "exactly the same number of"):  # fmt: skip
+        if cursor.take(
+            "the same number of",
+            "the same amount of",
+            "an equal number of",
+            "equal numbers of",
+            "equally many",
+            "the same numbers of",
+            "an equal amount of",
+            "exactly the same number of",
+        ):
             return _pair(cursor, "equal")
         return None
     if cursor.take("is the number of", "is the count of", "are the numbers of", "is the amount of") is None:
@@ -170,10 +247,22 @@ def _as_many(cursor: Cursor) -> CompareCounts | None:
     first = nouns.noun_list(cursor, modified=False)
     if first is None:
         return None
-    tests = {"equal to": "equal", "the same as": "equal", "greater than": "more", "larger than": "more", "higher than": "more",
-             "bigger than": "more", "more than": "more", "less than": "fewer", "smaller than": "fewer",
-             "lower than": "fewer", "fewer than": "fewer", "as large as": "equal", "as high as": "equal",
-             "identical to": "equal"}  # fmt: skip
+    tests = {
+        "equal to": "equal",
+        "the same as": "equal",
+        "greater than": "more",
+        "larger than": "more",
+        "higher than": "more",
+        "bigger than": "more",
+        "more than": "more",
+        "less than": "fewer",
+        "smaller than": "fewer",
+        "lower than": "fewer",
+        "fewer than": "fewer",
+        "as large as": "equal",
+        "as high as": "equal",
+        "identical to": "equal",
+    }
     if cursor.take("the same", "equal", "identical") and finished(cursor):
         parts = alternatives(first)
         return CompareCounts(parts=parts, ask="equal") if len(parts) == 2 else None
@@ -199,8 +288,15 @@ def _difference(cursor: Cursor) -> CompareCounts | None:
     """ "what is the difference between the number of A and (the number of) B"."""
     cursor.take("what is", "give me", "compute", "calculate", "tell me", "find", "what")
     cursor.take("the")
-    if not cursor.take("difference", "numerical difference", "difference in number", "difference in numbers",
-                       "difference in count", "count difference", "difference in counts"):  # fmt: skip
+    if not cursor.take(
+        "difference",
+        "numerical difference",
+        "difference in number",
+        "difference in numbers",
+        "difference in count",
+        "count difference",
+        "difference in counts",
+    ):
         return None
     cursor.take("in number", "in numbers", "in count", "in the number", "in counts", "in quantity")
     if not cursor.take("between", "of"):
@@ -263,11 +359,21 @@ def _image(cursor: Cursor) -> None:
 
 _ORDERS: dict[str, tuple[str, bool]] = {
     **{word: (measure, not more) for word, (measure, more) in lex.COMPARATIVES.items()},
-    "higher": ("top", False), "lower": ("bottom", False), "biggest": ("area", False), "largest": ("area", False),
-    "smallest": ("area", True), "tallest": ("height", False), "shortest": ("height", True), "widest": ("width", False),
-    "narrowest": ("width", True), "longest": ("length", False), "highest": ("top", False), "lowest": ("bottom", False),
-    "leftmost": ("left", False), "rightmost": ("right", False),
-}  # fmt: skip
+    "higher": ("top", False),
+    "lower": ("bottom", False),
+    "biggest": ("area", False),
+    "largest": ("area", False),
+    "smallest": ("area", True),
+    "tallest": ("height", False),
+    "shortest": ("height", True),
+    "widest": ("width", False),
+    "narrowest": ("width", True),
+    "longest": ("length", False),
+    "highest": ("top", False),
+    "lowest": ("bottom", False),
+    "leftmost": ("left", False),
+    "rightmost": ("right", False),
+}
 
 
 def compare_sizes(cursor: Cursor) -> CompareSizes | None:
@@ -308,8 +414,21 @@ def _order(cursor: Cursor) -> tuple[str, bool] | None:
     """ "is bigger", "takes up more space", "is further left"."""
     if cursor.take("takes up", "covers", "occupies", "take up", "cover", "occupy", "fills", "has"):
         cursor.take("a")
-        more = cursor.take("more", "less", "the most", "the least", "larger", "bigger", "smaller", "the larger", "the bigger",
-                           "the smaller", "the largest", "the biggest", "the smallest")  # fmt: skip
+        more = cursor.take(
+            "more",
+            "less",
+            "the most",
+            "the least",
+            "larger",
+            "bigger",
+            "smaller",
+            "the larger",
+            "the bigger",
+            "the smaller",
+            "the largest",
+            "the biggest",
+            "the smallest",
+        )
         if more and cursor.take("space", "area", "room", "of it", "surface", "pixels"):
             return "area", more.split()[-1] in ("less", "least", "smaller", "smallest")
         image = cursor.peek()

@@ -51,8 +51,32 @@ _TELL = PhraseTable.of(
     "i need to find out|i want to find out|i would love to know|could i know|remind me",
     True,
 )
-_AFTER = sorted(
-    (tuple(phrase.split()) for phrase in ["please", "thanks", "thank you", "thank you very much", "thank you so much", "thanks a lot", "thanks so much", "many thanks", "thanks in advance", "thank you in advance", "for me", "for us", "here", "in here", "over here", "if you can", "if possible", "if you do not mind", "if you would", "would you", "will you", "can you", "could you", "ok", "okay", "asap", "right-now", "right now", "as soon as possible", "cheers", "mate", "buddy", "dude", "bro", "sir", "nothing else", "and nothing else", "and nothing more", "nothing more", "only", "alone", "and that is all", "that is all", "that is it", "in total", "altogether", "overall", "all together", "in all", "now", "too", "as well", "also", "again", "instead", "then", "this time", "at once", "quickly", "exactly", "at the moment", "for a moment", "to me", "lol", "haha", "hello", "hey", "xx", "x", "man", "friend", "agent", "and only those", "and only them", "there", "in there", "and so on", "and thanks", "with masks", "with a mask", "with masks please", "with their masks", "with an outline", "with outlines", "with a box", "with boxes", "in colour", "in red", "please and thank you", "much appreciated", "appreciated", "i beg you", "be quick", "quick", "real quick", "for my report", "for a report", "for the report", "by any chance", "in your opinion", "at all", "or not", "yes", "right", "correct", "true", "eh", "you see", "you know", "or so", "individually", "separately", "one by one", "as masks", "as a mask", "with segmentation masks", "precisely", "carefully", "accurately", "if any", "if there are any", "if there is one", "whatsoever", "in question", "out there", "people please", "you can see", "you can find", "that you can find", "that you can see", "you see", "that you see", "that you find", "you find", "that are there", "that there are", "that there is", "there are", "i would appreciate it", "i appreciate it", "that would be great", "that would be nice", "that would be lovely", "and nothing other", "no more", "no others", "and no others", "and no more", "each", "each one", "from each other", "segmented", "highlighted", "outlined", "masked", "masked out", "marked", "shown", "detected", "found", "to be segmented", "to be highlighted", "to be outlined", "to be marked", "from start to finish", "from beginning to end", "from start to end", "over time", "the whole time", "over the course", "during the course", "frame by frame", "all the way through", "all along", "at any point", "at any time", "at some point", "from the start to the end", "of course", "sure", "in it", "on it", "in this", "of it", "pretty please", "when you can", "kindly", "appreciate it", "ta", "yeah", "huh"]), key=len, reverse=True)  # fmt: skip
+_ENDINGS = (
+    "please|thanks|thank you|thank you very much|thank you so much|thanks a lot|thanks so much|"
+    "many thanks|thanks in advance|thank you in advance|for me|for us|here|in here|over here|if you can|"
+    "if possible|if you do not mind|if you would|would you|will you|can you|could you|ok|okay|asap|"
+    "right-now|right now|as soon as possible|cheers|mate|buddy|dude|bro|sir|nothing else|"
+    "and nothing else|and nothing more|nothing more|only|alone|and that is all|that is all|that is it|"
+    "in total|altogether|overall|all together|in all|now|too|as well|also|again|instead|then|this time|"
+    "at once|quickly|exactly|at the moment|for a moment|to me|lol|haha|hello|hey|xx|x|man|friend|agent|"
+    "and only those|and only them|there|in there|and so on|and thanks|with masks|with a mask|"
+    "with masks please|with their masks|with an outline|with outlines|with a box|with boxes|"
+    "please and thank you|much appreciated|appreciated|i beg you|be quick|quick|real quick|for my report|"
+    "for a report|for the report|by any chance|in your opinion|at all|or not|yes|right|correct|true|eh|"
+    "you see|you know|or so|individually|separately|one by one|as masks|as a mask|"
+    "with segmentation masks|precisely|carefully|accurately|if any|if there are any|if there is one|"
+    "whatsoever|in question|out there|people please|you can see|you can find|that you can find|"
+    "that you can see|you see|that you see|that you find|you find|that are there|that there are|"
+    "that there is|there are|i would appreciate it|i appreciate it|that would be great|"
+    "that would be nice|that would be lovely|and nothing other|no more|no others|and no others|"
+    "and no more|each|each one|from each other|segmented|highlighted|outlined|masked|masked out|marked|"
+    "shown|detected|found|to be segmented|to be highlighted|to be outlined|to be marked|"
+    "from start to finish|from beginning to end|from start to end|over time|the whole time|"
+    "over the course|during the course|frame by frame|all the way through|all along|at any point|"
+    "at any time|at some point|from the start to the end|of course|sure|pretty please|when you can|"
+    "kindly|appreciate it|ta|yeah|huh"
+)
+_AFTER = sorted((tuple(phrase.split()) for phrase in _ENDINGS.split("|")), key=len, reverse=True)
 _REASONS = PhraseTable.of(
     "because|since i|since we|since my|since it|since they|so that|so i|so we|so my|as i|as we|as my|"
     "as part of|in order to|i need|i want|i have|i am|i will|i would|i do not|we need|we want|we are|"

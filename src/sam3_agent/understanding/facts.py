@@ -166,8 +166,26 @@ def _about(by: Relation | Than, concept: Concept) -> Relation | Than:
 
 def _placed(cursor: Cursor) -> None:
     """ "located", "placed": words of place that add nothing to the relation after them."""
-    while cursor.word() in ("located", "placed", "found", "positioned", "situated", "seen", "visible", "shown", "put",
-                            "kept", "directly", "immediately", "right", "somewhere", "set", "far", "stored", "pictured"):  # fmt: skip
+    while cursor.word() in (
+        "located",
+        "placed",
+        "found",
+        "positioned",
+        "situated",
+        "seen",
+        "visible",
+        "shown",
+        "put",
+        "kept",
+        "directly",
+        "immediately",
+        "right",
+        "somewhere",
+        "set",
+        "far",
+        "stored",
+        "pictured",
+    ):
         if lex.RELATIONS.match(cursor):
             return
         cursor.at += 1

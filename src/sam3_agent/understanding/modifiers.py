@@ -151,10 +151,31 @@ def _relative_clause(cursor: Cursor) -> Change | None:
 def clause(cursor: Cursor) -> Change | None:
     """A verb and what it says: "are sitting", "do not wear hats", "has a red roof", "can be seen"."""
     start = cursor.at
-    if cursor.take("can be seen", "can be found", "you can see", "i can see", "you see", "you find", "you can find",
-                   "appear", "appears", "are there", "is there", "exist", "exists", "there are", "there is",
-                   "are visible", "is visible", "are shown", "is shown", "are present", "is present", "i see",
-                   "happen to be there"):  # fmt: skip
+    if cursor.take(
+        "can be seen",
+        "can be found",
+        "you can see",
+        "i can see",
+        "you see",
+        "you find",
+        "you can find",
+        "appear",
+        "appears",
+        "are there",
+        "is there",
+        "exist",
+        "exists",
+        "there are",
+        "there is",
+        "are visible",
+        "is visible",
+        "are shown",
+        "is shown",
+        "are present",
+        "is present",
+        "i see",
+        "happen to be there",
+    ):
         return one_fact(cursor, pick=False) or (lambda concept: concept)
     cursor.take("happen to", "happens to", "appear to", "seem to", "appears to", "seems to")
     cursor.skip(("currently", "actually", "really", "clearly"))

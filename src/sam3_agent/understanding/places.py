@@ -13,14 +13,36 @@ from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
 _BOUND = PhraseTable(
     [
-        *((p, ">") for p in ("more than", "over", "greater than", "larger than", "bigger than", "above", "exceeding",
-                             "in excess of", "upwards of")),
+        *(
+            (p, ">")
+            for p in (
+                "more than",
+                "over",
+                "greater than",
+                "larger than",
+                "bigger than",
+                "above",
+                "exceeding",
+                "in excess of",
+                "upwards of",
+            )
+        ),
         *((p, "<") for p in ("less than", "under", "smaller than", "below", "fewer than", "not even")),
         *((p, ">=") for p in ("at least", "no less than", "not less than", "a minimum of", "no smaller than")),
-        *((p, "<=") for p in ("at most", "no more than", "not more than", "up to", "a maximum of", "no larger than",
-                              "no bigger than")),
+        *(
+            (p, "<=")
+            for p in (
+                "at most",
+                "no more than",
+                "not more than",
+                "up to",
+                "a maximum of",
+                "no larger than",
+                "no bigger than",
+            )
+        ),
     ]
-)  # fmt: skip
+)
 _COVERS = PhraseTable.of(
     "take up|takes up|taking up|cover|covers|covering|occupy|occupies|occupying|fill|fills|filling|make up|"
     "makes up|making up|span|spans|spanning|account for|accounts for|with an area of|whose area is|"
@@ -37,9 +59,29 @@ def region(cursor: Cursor, *, bare: bool = False) -> tuple[Region, bool] | None:
     "on the left of the laptop" is a relation and not matched. With `bare` no preposition is needed.
     """
     start = cursor.at
-    preposition = cursor.take("over in", "over on", "over at", "in", "on", "at", "to", "towards", "toward", "along",
-                              "near", "from", "within", "around", "inside", "touching", "by", "up in", "down in",
-                              "down at", "up at")  # fmt: skip
+    preposition = cursor.take(
+        "over in",
+        "over on",
+        "over at",
+        "in",
+        "on",
+        "at",
+        "to",
+        "towards",
+        "toward",
+        "along",
+        "near",
+        "from",
+        "within",
+        "around",
+        "inside",
+        "touching",
+        "by",
+        "up in",
+        "down in",
+        "down at",
+        "up at",
+    )
     if preposition is None and not bare:
         return None
     cursor.take("the very", "the", "its", "a", "one", "any", "an")
@@ -78,8 +120,15 @@ def size(cursor: Cursor) -> Size | None:
     value, unit = amount
     if unit == "pixels" and measure == "area":
         named = cursor.take("tall", "high", "wide", "long", "in height", "in width", "across")
-        measure = {"tall": "height", "high": "height", "in height": "height", "wide": "width", "across": "width",
-                   "in width": "width", "long": "length"}.get(named or "", "area")  # fmt: skip
+        measure = {
+            "tall": "height",
+            "high": "height",
+            "in height": "height",
+            "wide": "width",
+            "across": "width",
+            "in width": "width",
+            "long": "length",
+        }.get(named or "", "area")
     bound: Comparison = comparison  # type: ignore[assignment]
     return Size(measure=measure, comparison=bound, value=value, unit=unit)  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding import modifiers, nouns
 from sam3_agent.understanding.determiners import Determiner, PendingRank
 from sam3_agent.understanding.nouns import Item
-from sam3_agent.understanding.plan import AnyOf, Claim, Concept, Count, Exists, Filtered, Mention, Phrase, Segment
+from sam3_agent.understanding.plan import AnyOf, Claim, Concept, Count, Exists, Filtered, Mention, Phrase, Rank, Segment
 from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
 _TAILS = PhraseTable.of(
@@ -41,6 +41,17 @@ _EXISTS = PhraseTable.of(
     "can any|is there really|are there really|am i seeing|are we seeing",
     True,
 )
+
+
+_THOSE = {
+    ("is", "that"),
+    ("are", "those"),
+    ("are", "these"),
+    ("that", "makes"),
+    ("are", "they"),
+    ("is", "it"),
+    ("is", "this"),
+}
 
 
 def finished(cursor: Cursor) -> bool:
@@ -130,6 +141,8 @@ def how_many(cursor: Cursor) -> Count | None:
     if lex.HOW_MANY.take(cursor):
         if cursor.word() in ("percent", "pixels", "times") or cursor.word(-1) == "much":
             return None
+        if tuple(token.text for token in cursor.tokens[-2:]) in _THOSE:
+            return Count(target=Mention(word="them"))
         if finished(cursor) or (cursor.word() in lex.COPULAS | {"do", "can", "remain", "in"} and _only_tail(cursor)):
             return Count(target=Mention(word="them"))
     else:
@@ -343,6 +356,9 @@ def which(cursor: Cursor) -> Segment | None:
         base: Concept = Mention(word="them")
         if not pointed and cursor.word() in lex.COPULAS:
             return _which_is(cursor)
+        order = _more_so(cursor)
+        if order is not None:
+            return Segment(target=Filtered(base=base, by=order))
         change = modifiers.clause(cursor)
         if change is not None and finished(cursor):
             return Segment(target=change(base))
@@ -355,6 +371,19 @@ def which(cursor: Cursor) -> Segment | None:
     if word == "what" and isinstance(found.concept, Phrase):
         return None
     return Segment(target=found.concept)
+
+
+def _more_so(cursor: Cursor) -> Rank | None:
+    """ "which of the two is taller": the order that a comparative without "than" asks for."""
+    ahead = Cursor(cursor.tokens, cursor.at)
+    ahead.skip(lex.COPULAS | {"the"})
+    word = ahead.word()
+    ahead.at += 1
+    if not finished(ahead) or word not in lex.COMPARATIVES:
+        return None
+    measure, more = lex.COMPARATIVES[word]
+    cursor.at = ahead.at
+    return Rank(by=measure, reverse=not more)  # type: ignore[arg-type]
 
 
 def _which_is(cursor: Cursor) -> Segment | None:

@@ -200,8 +200,23 @@ def _target(cursor: Cursor) -> Concept | None:
         else:
             return found.concept
     cursor.at = start
-    cursor.take("the ones that", "those that", "the ones which", "the ones who", "those who", "those which", "ones that", "that", "if they",
-                "if it", "when they", "the ones", "those", "if", "where they")  # fmt: skip
+    cursor.take(
+        "the ones that",
+        "those that",
+        "the ones which",
+        "the ones who",
+        "those who",
+        "those which",
+        "ones that",
+        "that",
+        "if they",
+        "if it",
+        "when they",
+        "the ones",
+        "those",
+        "if",
+        "where they",
+    )
     change = (
         modifiers.clause(cursor)
         if cursor.word() in lex.COPULAS | lex.HAVE | {"do", "wear"}

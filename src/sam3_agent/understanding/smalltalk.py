@@ -47,7 +47,7 @@ _OPEN = PhraseTable.of(
     True,
 )
 _SAME = PhraseTable.of(
-    "the same|do the same|same|same thing|repeat|repeat that|and|now|then|what about|how about|do that|"
+    "only|just|now only|now just|but only|the same|do the same|same|same thing|repeat|repeat that|and|now|then|what about|how about|do that|"
     "do it|again|also|same question|and what about|do it again|do that again|now do the same|the same thing|"
     "and now|now the same|do this|do likewise|likewise|ditto|do the same thing|and the same|try|try it|"
     "try that|please do the same|same again|once more|and how about|what is it|how does it look|repeat this|"
