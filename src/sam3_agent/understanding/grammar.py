@@ -17,18 +17,20 @@ from sam3_agent.understanding import modifiers
 from sam3_agent.understanding.across import compare_images
 from sam3_agent.understanding.amounts import measure
 from sam3_agent.understanding.claims import description
-from sam3_agent.understanding.comparisons import compare_counts, compare_sizes
+from sam3_agent.understanding.comparisons import compare_counts
 from sam3_agent.understanding.concepts import mentions
 from sam3_agent.understanding.courtesy import Bared, bared
 from sam3_agent.understanding.normalise import clauses
 from sam3_agent.understanding.pictures import fold_pictures, split_scope
 from sam3_agent.understanding.plan import Action, Count, Exists, Mention, Plan, Revise, Scope, Segment
-from sam3_agent.understanding.questions import exists, finished, how_many, how_many_of_them, subject, where, which
+from sam3_agent.understanding.questions import finished, how_many, how_many_of_them, subject, where, which
 from sam3_agent.understanding.refusal import other_work, unseen
 from sam3_agent.understanding.revisions import revise
+from sam3_agent.understanding.sizes import compare_sizes
 from sam3_agent.understanding.smalltalk import delivers as is_delivery
 from sam3_agent.understanding.smalltalk import idle, open_question, ordinal_picture, same_elsewhere
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
+from sam3_agent.understanding.yes_no import exists
 
 Trouble = Literal["", "unsupported", "nothing named", "open question", "unclear", "silent"]
 
