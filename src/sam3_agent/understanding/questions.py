@@ -87,6 +87,8 @@ def _skip_tail(cursor: Cursor) -> None:
             cursor.at += 1
         return
     following = cursor.peek(found[0])
+    if cursor.word(found[0] - 1) == "left" and following is not None and following.text == "of":
+        return  # "are left of the bus" is a place, not a remainder
     if cursor.word() in ("left", "show", "enter", "pass") and following is not None:
         return
     cursor.at += found[0]

@@ -107,7 +107,7 @@ def _known() -> frozenset[str]:
     """Words that are never mended: all of the lexicon, and English words that look like one of it."""
     lookalikes = resources.files(__package__).joinpath("lookalikes.txt").read_text(encoding="utf-8")
     return frozenset(lookalikes.split()) | lex.STOP | lex.ADJECTIVES | lex.PARTICIPLES | lex.CLOTHES | lex.PERSONS | (
-        lex.ANIMATE | set(_ANYWHERE) | set(_COMMANDS) | lex.SCENES | lex.UNSEEN | set(lex.NUMBERS) | set(lex.FRACTIONS)
+        lex.ANIMATE | set(_ANYWHERE) | set(_COMMANDS) | lex.SCENES | set(lex.NUMBERS) | set(lex.FRACTIONS)
         | lex.PARTS_OF_A_WHOLE | lex.ANYTHING | lex.NON_NOUNS | lex.WORLD
     )  # fmt: skip
 
