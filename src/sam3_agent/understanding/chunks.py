@@ -48,11 +48,12 @@ def is_content(cursor: Cursor, ahead: int = 0) -> bool:
 def adjective_groups(cursor: Cursor) -> tuple[list[list[str]], list[str]]:
     """ "red or dark blue cars" -> [["red"], ["dark", "blue", "cars"]], ["or"]."""
     groups, joints = [chunk(cursor)], []
-    while groups[-1] and all(word in lex.ADJECTIVES for word in groups[-1]):
+    describing = lex.ADJECTIVES | lex.POSTURES | lex.MOTIONS
+    while groups[-1] and all(word in describing for word in groups[-1]):
         start = cursor.at
         comma = cursor.take(",")
         joint = cursor.take("and", "or") or comma
-        if joint is None or cursor.word() not in lex.ADJECTIVES or not (more := chunk(cursor)):
+        if joint is None or cursor.word() not in describing or not (more := chunk(cursor)):
             cursor.at = start
             break
         joints.append(joint)

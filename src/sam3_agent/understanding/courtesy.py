@@ -52,7 +52,7 @@ _TELL = PhraseTable.of(
     True,
 )
 _ENDINGS = (
-    "please|thanks|thank you|thank you very much|thank you so much|thanks a lot|thanks so much|"
+    "out|please|thanks|thank you|thank you very much|thank you so much|thanks a lot|thanks so much|"
     "many thanks|thanks in advance|thank you in advance|for me|for us|here|in here|over here|if you can|"
     "if possible|if you do not mind|if you would|would you|will you|can you|could you|ok|okay|asap|"
     "right-now|right now|as soon as possible|cheers|mate|buddy|dude|bro|sir|nothing else|"
@@ -264,6 +264,8 @@ def _needed(texts: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
         ("true",),
     ):
         return before not in (",", "thanks", "please", "hello")
+    if phrase == ("out",):
+        return texts[0] not in ("pick", "cut", "mask", "point", "single", "call", "filter", "mark")
     if phrase[-1] in _WISHED:
         return texts[0] not in ("i", "we")
     if phrase == ("there",) or phrase == ("there", "are") or phrase == ("you", "see"):

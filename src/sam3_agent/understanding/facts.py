@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding import nouns, places, verbs
-from sam3_agent.understanding.concepts import Change, described, positive_phrases
+from sam3_agent.understanding.concepts import Change, described, joined, positive_phrases
 from sam3_agent.understanding.plan import Concept, Filtered, Phrase, Relation, Than, Without
 from sam3_agent.understanding.tokens import Cursor
 
@@ -105,13 +105,29 @@ def has(cursor: Cursor, *, negated: bool) -> Change | None:
     if thing is None or worn or not isinstance(thing.concept, Phrase):
         cursor.at = ending
         cursor.take("on")
-        return _worn(text, negated)
+        return _or_else(cursor, _worn(text, negated), "with", negated)
     by = Relation(name="with", landmark=thing.concept, negated=negated)
     return lambda concept: Filtered(base=concept, by=by)
 
 
 def _worn(text: str, negated: bool) -> Change:
     return lambda concept: described(concept, f"with {text}", "after", negated=negated)
+
+
+def _or_else(cursor: Cursor, change: Change, verb: str, negated: bool) -> Change:
+    """ "wearing a hat or glasses": another thing of the kind after "or"."""
+    here = cursor.at
+    text = verbs.object_text(cursor) if cursor.take("or", "nor") and verbs.clothes_follow(cursor) else None
+    if text is None:
+        cursor.at = here
+        return change
+
+    def either(concept: Concept) -> Concept:
+        if negated:
+            return described(change(concept), f"{verb} {text}", "after", negated=True)
+        return joined([change(concept), described(concept, f"{verb} {text}", "after")], "or")
+
+    return either
 
 
 def _dressed(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
@@ -209,6 +225,8 @@ def _doing(cursor: Cursor, finite: bool, negated: bool) -> Change | None:
 
     if place_follows and negated:
         return _negated_whole(cursor, text)
+    if " " in text and cursor.word() in ("or", "nor"):
+        return _or_else(cursor, change, text.split()[0], negated)
     material = next(
         (text.removeprefix(p) for p in ("made of ", "made from ", "made out of ") if text.startswith(p)), None
     )

@@ -131,7 +131,7 @@ def object_text(cursor: Cursor) -> str | None:
         words += chunk
         here = cursor.at
         joint = cursor.take("and", "as well as")
-        if joint is None or not _clothes_follow(cursor):
+        if joint is None or not clothes_follow(cursor):
             cursor.at = here
             break
         words.append("and")
@@ -163,7 +163,7 @@ def _object_chunk(cursor: Cursor) -> list[str]:
     return words
 
 
-def _clothes_follow(cursor: Cursor) -> bool:
+def clothes_follow(cursor: Cursor) -> bool:
     """After "and": more to wear ("a hat and red gloves"), up to the end of the phrase."""
     at = 0
     while cursor.word(at) in ("a", "an", "the"):

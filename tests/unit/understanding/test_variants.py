@@ -13,7 +13,8 @@ import pytest
 from stage import Stage
 
 TABLES = [
-    Path(__file__).with_name(name) for name in ("variants.txt", "more.txt", "more2.txt", "more3.txt", "more4.txt", "more5.txt")
+    Path(__file__).with_name(name)
+    for name in ("variants.txt", "more.txt", "more2.txt", "more3.txt", "more4.txt", "more5.txt", "more6.txt")
 ]
 
 
