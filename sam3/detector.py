@@ -197,8 +197,15 @@ class Sam3Detector(Sam3Model):
             (N, H, W) logits.
         """
         head = self.mask_decoder
-        places = head.instance_projection(pixels)
-        return torch.einsum("nc,nchw->nhw", head.mask_embedder(queries), places.index_select(0, pair))
+        places = head.instance_projection(pixels).flatten(2)
+        # one product per pair, its queries side by side: a copy of the map for every query would cost far more
+        pair, order = pair.sort(stable=True)
+        counts = pair.bincount(minlength=len(places))
+        slot = torch.arange(len(pair), device=pair.device) - (counts.cumsum(0) - counts)[pair]
+        padded = queries.new_zeros(len(places), int(counts.max()), queries.shape[-1])
+        padded = padded.index_put((pair, slot), queries[order])
+        logits = torch.bmm(head.mask_embedder(padded), places)[pair, slot]
+        return logits[order.argsort()].unflatten(-1, pixels.shape[-2:])
 
     def semantic_logits(self, pixels: Tensor) -> Tensor:
         """(P', d, H, W) pixel embeddings -> (P', H, W) logits of "this pixel is the concept"."""

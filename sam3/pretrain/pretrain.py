@@ -190,7 +190,11 @@ def detect(
         gradient_clip_val=config.optimizer.clip,
         log_every_n_steps=20,
         logger=CSVLogger(out, name="log", version=""),
-        callbacks=[ModelCheckpoint(out, filename="kept", save_last=True, every_n_train_steps=config.detect.save_every)],
+        callbacks=[
+            ModelCheckpoint(
+                out, filename="last", every_n_train_steps=config.detect.save_every, enable_version_counter=False
+            )
+        ],
         enable_model_summary=False,
     )
     trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)

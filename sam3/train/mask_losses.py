@@ -76,18 +76,19 @@ def instance_terms(
     row_of[pairs] = torch.arange(len(pairs), device=pairs.device)
     truth = torch.cat([resize_masks(masks, pixels.shape[-2:]) for masks in batch.masks])
     known = torch.cat(outlines(batch))
-    total = zero
+    queries, rows, wanted = [], [], []
     for at, matches in enumerate(matched):
         kept = (row_of[matches.pair] >= 0) & known[matches.target]
-        if not bool(kept.any()):
-            continue
-        queries = found.queries[at][matches.pair[kept], matches.query[kept]]
-        logits = model.mask_logits(pixels, row_of[matches.pair[kept]], queries).float()
-        focal, dice = mask_losses(logits, truth[matches.target[kept]])
-        total = total + config.mask_loss_weight * focal + config.dice_loss_weight * dice
-        terms["mask"] = terms.get("mask", zero) + focal.detach() / len(matched)
-        terms["dice"] = terms.get("dice", zero) + dice.detach() / len(matched)
-    return total
+        queries.append(found.queries[at][matches.pair[kept], matches.query[kept]])
+        rows.append(row_of[matches.pair[kept]])
+        wanted.append(matches.target[kept])
+    if not len(wanted[0]):
+        return zero
+    logits = model.mask_logits(pixels, torch.cat(rows), torch.cat(queries)).float()
+    # every layer matches every target once, so the mean over all is the mean over layers
+    focal, dice = mask_losses(logits, truth[torch.cat(wanted)])
+    terms["mask"], terms["dice"] = focal.detach(), dice.detach()
+    return len(matched) * (config.mask_loss_weight * focal + config.dice_loss_weight * dice)
 
 
 def semantic_term(

@@ -186,25 +186,15 @@ class Run:
         )
 
     def _callbacks(self) -> list[L.Callback]:
-        keep = self.config.trainer.keep
+        # without the version counter a resumed run overwrites its own file instead of making last-v1.ckpt
+        def keeper(name: str, **how: Any) -> ModelCheckpoint:
+            return ModelCheckpoint(self.work, filename=name, enable_version_counter=False, **how)
+
+        best = {"save_top_k": self.config.trainer.keep, "save_weights_only": True}
         return [
-            ModelCheckpoint(
-                self.work,
-                filename="resume",
-                save_last=True,
-                every_n_train_steps=self.config.trainer.save_every,
-            ),
-            ModelCheckpoint(
-                self.work, filename="loss-{step}", monitor="val/loss", save_top_k=keep, save_weights_only=True
-            ),
-            ModelCheckpoint(
-                self.work,
-                filename="cgf1-{step}",
-                monitor="val/cgf1",
-                mode="max",
-                save_top_k=keep,
-                save_weights_only=True,
-            ),
+            keeper("last", every_n_train_steps=self.config.trainer.save_every),
+            keeper("loss-{step}", monitor="val/loss", **best),
+            keeper("cgf1-{step}", monitor="val/cgf1", mode="max", **best),
             LearningRateMonitor("step"),
             TQDMProgressBar(refresh_rate=5),
             self.watch,

@@ -26,7 +26,7 @@ def train(
 
     params = load_params()
     chosen = config or Path(str(params.train["config"]))
-    concept = [f"concept='{params.concept}'", *(overrides or [])]
+    concept = [f"concept='{params.concept}'", f"train.max_epochs={params.train['epochs']}", *(overrides or [])]
     print(f"checkpoint: {run(compose(chosen, concept), Launch(gpus=num_gpus, fresh=fresh))}")
 
 
