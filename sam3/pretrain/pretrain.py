@@ -99,6 +99,7 @@ def pretrain(config: PretrainConfig) -> Path:
     if not (out / "aligned.pt").is_file():
         load_state(model, out / "text.pt")
         align(model, maker, vocabulary, tokenizer, steps=config.align.steps, scenes=config.align.scenes)
+        spread_queries(model)
         save_state(model, out / "aligned.pt")
     load_state(model, out / "aligned.pt")
     detect(model, maker, vocabulary, tokenizer, config, out)
@@ -138,6 +139,26 @@ def text_step(
         edges = np.cumsum([0, *map(len, names)])
         mixed = np.stack([reduced[a:b].mean(0) for a, b in itertools.pairwise(edges)])
         model.vision_encoder.backbone.class_embeddings.copy_(torch.from_numpy(mixed))
+
+
+def spread_queries(model: Sam3Detector) -> None:
+    """Let every query start at a place of its own, in three sizes, and its first box be its reference.
+
+    transformers draws query embeddings and reference points around zero, since it expects trained ones: all queries
+    would start as the same box in the middle, and take thousands of steps to part.
+    """
+    decoder = model.detr_decoder
+    count = decoder.reference_points.num_embeddings
+    # a low-discrepancy sequence covers the square evenly at any count (Roberts 2018, "R2")
+    steps = torch.arange(1, count + 1, dtype=torch.float64)
+    x, y = (steps * 0.7548776662466927) % 1, (steps * 0.5698402909980532) % 1
+    size = torch.tensor([0.15, 0.3, 0.5], dtype=torch.float64)[torch.arange(count) % 3]
+    boxes = torch.stack([0.1 + 0.8 * x, 0.1 + 0.8 * y, size, size], 1)
+    with torch.no_grad():
+        decoder.reference_points.weight.copy_(torch.logit(boxes))
+        nn.init.normal_(decoder.query_embed.weight, std=1.0)
+        nn.init.zeros_(decoder.box_head.layer3.weight)
+        nn.init.zeros_(decoder.box_head.layer3.bias)
 
 
 def load_imagenet_trunk(model: Sam3Detector) -> None:
