@@ -52,7 +52,8 @@ class Vision:
 
     def position(self, at: int) -> Tensor:
         """(P, d, H, W): the position encoding of a level, an entry per pair."""
-        pairs = len(self.levels[at]) if self.rows is None else len(self.rows)
+        # .shape, not len(): an exported graph keeps a shape symbolic and bakes a len in
+        pairs = (self.levels[at] if self.rows is None else self.rows).shape[0]
         return self.positions[at][:1].expand(pairs, -1, -1, -1)
 
 
