@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,9 @@ from sam3.train.module import DetectorModule
 from sam3.train.quality import pair_scores, summarise
 from sam3.train.targets import PairBatch
 from sam3.train.watch import Watch
+
+# the score is in the name: weights alone are stored, and a killed run finds its best again
+KEPT = re.compile(r"(?P<kind>cgf1|loss)-(?P<step>\d+)-(?P<score>-?[\d.]+)\.ckpt")
 
 
 class FineTuning(DetectorModule):
@@ -188,13 +192,15 @@ class Run:
     def _callbacks(self) -> list[L.Callback]:
         # without the version counter a resumed run overwrites its own file instead of making last-v1.ckpt
         def keeper(name: str, **how: Any) -> ModelCheckpoint:
-            return ModelCheckpoint(self.work, filename=name, enable_version_counter=False, **how)
+            return ModelCheckpoint(
+                self.work, filename=name, enable_version_counter=False, auto_insert_metric_name=False, **how
+            )
 
         best = {"save_top_k": self.config.trainer.keep, "save_weights_only": True}
         return [
             keeper("last", every_n_train_steps=self.config.trainer.save_every),
-            keeper("loss-{step}", monitor="val/loss", **best),
-            keeper("cgf1-{step}", monitor="val/cgf1", mode="max", **best),
+            keeper("loss-{step}-{val/loss:.5f}", monitor="val/loss", **best),
+            keeper("cgf1-{step}-{val/cgf1:.5f}", monitor="val/cgf1", mode="max", **best),
             LearningRateMonitor("step"),
             TQDMProgressBar(refresh_rate=5),
             self.watch,
@@ -236,18 +242,17 @@ def best_checkpoint(work: Path) -> tuple[Path, dict[str, float]]:
         BadInput: no checkpoint was kept.
     """
     rows: dict[int, dict[str, float]] = {}
-    for path in [*work.glob("cgf1-*.ckpt"), *work.glob("loss-*.ckpt")]:
-        held = torch.load(path, weights_only=True, map_location="cpu")
-        for name, state in held["callbacks"].items():
-            if "ModelCheckpoint" in name and state.get("current_score") is not None:
-                key = "cgf1" if "val/cgf1" in name else "loss" if "val/loss" in name else None
-                if key:
-                    rows.setdefault(int(held["global_step"]), {})[key] = float(state["current_score"])
+    files: dict[int, Path] = {}
+    for path in sorted(work.glob("*.ckpt")):
+        named = KEPT.fullmatch(path.name)
+        if named:
+            step = int(named["step"])
+            rows.setdefault(step, {})[named["kind"]] = float(named["score"])
+            files[step] = path
     if not rows:
         raise BadInput(f"{work}: no checkpoint was kept. Run the training again with --fresh.")
     step = max(rows, key=lambda at: (rows[at].get("cgf1", 0.0), -rows[at].get("loss", float("inf"))))
-    kept = next(iter([*work.glob(f"cgf1-step={step}.ckpt"), *work.glob(f"loss-step={step}.ckpt")]))
-    return kept, {"step": step, **rows[step]}
+    return files[step], {"step": step, **rows[step]}
 
 
 def precision(asked: str, gpus: int) -> str:
