@@ -1,5 +1,6 @@
 # Two commands: `make demo` sets up and runs the main job, `make test` runs the tests.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# the first Python that runs and is new enough; some names on the path are only signposts to one that is not there
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
@@ -14,11 +15,12 @@ help:            ## show this
 setup: .venv/ready   ## the environment, from requirements.lock
 
 .venv/ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; found $$($(PYTHON) --version)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed; found $$(python3 --version 2>&1)"; exit 1; }
 	@$(PYTHON) -m venv .venv 2>/dev/null || { echo "python's venv module is missing: installing python3-venv"; apt-get update -qq && apt-get install -yqq python3-venv && $(PYTHON) -m venv .venv; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(PYTHON) -m venv .venv/tool   # uv lives apart: a sync removes whatever the lock does not name
+	@.venv/tool/bin/pip install --quiet --disable-pip-version-check uv
+	.venv/tool/bin/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@.venv/tool/bin/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
 demo: setup      ## the main job, end to end, on the built-in pictures
