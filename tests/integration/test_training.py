@@ -64,7 +64,7 @@ def command(repo: Path, place: Path, name: str, *more: str) -> list[str]:
         "data.images": place,
         "data.workers": 0,
         "train.out": place / name / "out",
-        "train.work": place / name / "work",
+        "train.work": place / name / "run",
         "train.max_epochs": EPOCHS,
         "train.batch_size": BATCH,
         "trainer.save_every": 3,
@@ -84,7 +84,7 @@ def command(repo: Path, place: Path, name: str, *more: str) -> list[str]:
 
 
 def steps_logged(place: Path, name: str) -> list[int]:
-    rows = csv.DictReader((place / name / "work/log/metrics.csv").open())
+    rows = csv.DictReader((place / name / "run/log/metrics.csv").open())
     return [int(row["step"]) for row in rows if row.get("train/loss")]
 
 
@@ -105,14 +105,14 @@ def test_a_run_leaves_weights_and_what_they_were_made_of(whole: subprocess.Compl
 
 
 def test_the_three_best_are_kept_by_loss_and_by_cgf1(whole: subprocess.CompletedProcess[str], place: Path) -> None:
-    work = place / "whole/work"
+    work = place / "whole/run"
     assert 1 <= len(list(work.glob("loss-*.ckpt"))) <= 3 and 1 <= len(list(work.glob("cgf1-*.ckpt"))) <= 3
 
 
 def test_killed_twice_it_ends_with_the_same_steps_and_weights(
     whole: subprocess.CompletedProcess[str], repo_root: Path, place: Path
 ) -> None:
-    checkpoint = place / "killed/work/last.ckpt"
+    checkpoint = place / "killed/run/last.ckpt"
     for wanted in (3, 12):
         process = subprocess.Popen(
             command(repo_root, place, "killed"), cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -123,7 +123,7 @@ def test_killed_twice_it_ends_with_the_same_steps_and_weights(
     last = subprocess.run(command(repo_root, place, "killed"), cwd=place, capture_output=True, text=True, timeout=300)
     assert last.returncode == 0, last.stderr[-2000:]
     assert torch.load(checkpoint, weights_only=True)["global_step"] == STEPS
-    one = torch.load(place / "whole/work/last.ckpt", weights_only=True)["state_dict"]
+    one = torch.load(place / "whole/run/last.ckpt", weights_only=True)["state_dict"]
     other = torch.load(checkpoint, weights_only=True)["state_dict"]
     for name, value in one.items():
         torch.testing.assert_close(other[name], value, atol=1e-5, rtol=1e-4, msg=name)
