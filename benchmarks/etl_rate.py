@@ -33,16 +33,12 @@ def label_text(kind: str, random_: random.Random) -> str:
     if kind == "yolo-box":
         return "".join(f"{i % 2} {x:.6f} {y:.6f} 0.2 0.3\n" for i, (x, y) in enumerate(centres))
     rings = [
-        [
-            (x + random_.uniform(0.05, 0.15) * dx, y + random_.uniform(0.05, 0.15) * dy)
-            for dx, dy in _directions()
-        ]
+        [(x + random_.uniform(0.05, 0.15) * dx, y + random_.uniform(0.05, 0.15) * dy) for dx, dy in _directions()]
         for x, y in centres
     ]
     if kind == "yolo-polygon":
         return "".join(
-            f"{i % 2} " + " ".join(f"{v:.6f}" for point in ring for v in point) + "\n"
-            for i, ring in enumerate(rings)
+            f"{i % 2} " + " ".join(f"{v:.6f}" for point in ring for v in point) + "\n" for i, ring in enumerate(rings)
         )
     shapes = []
     for kind_, ring in zip(("polygon", "polygon", "rectangle", "circle"), rings, strict=True):
@@ -82,9 +78,7 @@ def measure_here(raw: Path) -> None:
 
     start = time.process_time()
     catalogue = Catalogue(raw)
-    pairing = Pairing(
-        raw, Vocabulary.of("hen"), class_names(raw, catalogue), 16.0, re.compile(r"^(farm\d+)"), False
-    )
+    pairing = Pairing(raw, Vocabulary.of("hen"), class_names(raw, catalogue), 16.0, re.compile(r"^(farm\d+)"), False)
     tally = run_etl(catalogue, pairing, raw / "pairs.json", raw / "reports")
     assert tally.kinds["positive"], "the benchmark's labels were not read"
     print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -2,8 +2,7 @@
 
 transformers' `Sam3VisionModel` takes any backbone through `backbone_config`, as long as it leaves one map of
 `hidden_size` channels at one stride. This one stacks what an ImageNet network knows at four strides on the
-stride-16 grid, and adds what it would *call* each place: class probabilities mixed into word embeddings
-(ConSE, Norouzi et al. 2014), so that pictures and words meet before any detection is learned.
+stride-16 grid, and tells every place where it is.
 
     from sam3.backbone import EfficientNetLiteConfig, EfficientNetLiteBackbone
     EfficientNetLiteBackbone(EfficientNetLiteConfig())(torch.zeros(1, 3, 256, 256)).last_hidden_state.shape
@@ -20,7 +19,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers.modeling_outputs import BaseModelOutput
 
 STRIDE_CHANNELS = {4: 24, 8: 40, 16: 112, 32: 320}
-CLASSES = 1000
+STRIDES = (2, 4, 8, 16, 16, 32, 32)  # after each stage of the trunk
 
 
 class EfficientNetLiteConfig(PreTrainedConfig):
@@ -29,8 +28,6 @@ class EfficientNetLiteConfig(PreTrainedConfig):
     Args:
         hidden_size: channels handed to the neck.
         image_size: side of the square input, pixels; a multiple of 32.
-        semantic_size: dimensions of the word embedding mixed in per place.
-        temperature: of the class probabilities; higher mixes more classes.
     """
 
     model_type = "sam3_efficientnet_lite"
@@ -41,20 +38,16 @@ class EfficientNetLiteConfig(PreTrainedConfig):
         hidden_size: int = 320,
         image_size: int = 256,
         patch_size: int = 16,
-        semantic_size: int = 128,
-        temperature: float = 1.5,
         **kwargs: Any,
     ) -> None:
         self.hidden_size = hidden_size
         self.image_size = image_size
         self.patch_size = patch_size
-        self.semantic_size = semantic_size
-        self.temperature = temperature
         super().__init__(**kwargs)
 
 
 class EfficientNetLiteBackbone(PreTrainedModel):
-    """EfficientNet-Lite0 (timm's layout), frozen, and one trained projection of its stacked maps."""
+    """EfficientNet-Lite0 (timm's layout), a projection of its stacked maps, and a position for every place."""
 
     config_class = EfficientNetLiteConfig
     base_model_prefix = "backbone"
@@ -63,23 +56,22 @@ class EfficientNetLiteBackbone(PreTrainedModel):
     def __init__(self, config: EfficientNetLiteConfig) -> None:
         super().__init__(config)
         import timm
+        from timm.layers import build_sincos2d_pos_embed
 
         self.trunk = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-        self.class_embeddings = nn.Parameter(torch.zeros(CLASSES, config.semantic_size))
-        self.adapter = nn.Linear(self.stacked_channels(config), config.hidden_size)
+        del self.trunk.conv_head, self.trunk.bn2, self.trunk.classifier  # what follows the last map
+        self.adapter = nn.Linear(self.stacked_channels(), config.hidden_size)
         self.adapter_norm = nn.LayerNorm(config.hidden_size)
+        # convolutions know where they are only by their borders; as in SAM 3's ViT, every place is told
+        side = config.image_size // config.patch_size
+        places = build_sincos2d_pos_embed([side, side], dim=config.hidden_size)
+        self.position_embeddings = nn.Parameter(0.5 * places[None])
         self.post_init()
 
     @staticmethod
-    def stacked_channels(config: EfficientNetLiteConfig) -> int:
+    def stacked_channels() -> int:
         """Channels of `stack` at stride 16: space to depth below, upsampled above."""
-        return (
-            16 * STRIDE_CHANNELS[4]
-            + 4 * STRIDE_CHANNELS[8]
-            + STRIDE_CHANNELS[16]
-            + STRIDE_CHANNELS[32]
-            + config.semantic_size
-        )
+        return 16 * STRIDE_CHANNELS[4] + 4 * STRIDE_CHANNELS[8] + STRIDE_CHANNELS[16] + STRIDE_CHANNELS[32]
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
@@ -98,36 +90,28 @@ class EfficientNetLiteBackbone(PreTrainedModel):
         return self.trunk.conv_stem
 
     def stack(self, pixel_values: Tensor) -> Tensor:
-        """Everything the trunk knows, on the stride-16 grid.
+        """What the trunk sees at four strides, on the stride-16 grid.
 
         Args:
             pixel_values: (B, 3, S, S), S a multiple of 32, normalised to [-1, 1].
 
         Returns:
-            (B, S/16, S/16, C), C = `stacked_channels`.
+            (B, S/16, S/16, C), C = `stacked_channels()`.
         """
         trunk = self.trunk
         x = trunk.bn1(trunk.conv_stem(pixel_values))
         maps: dict[int, Tensor] = {}
-        for stage, stride in enumerate((2, 4, 8, 16, 16, 32, 32)):
+        for stage, stride in enumerate(STRIDES):
             x = trunk.blocks[stage](x)
             maps[stride] = x
-        logits = trunk.classifier(trunk.bn2(trunk.conv_head(x)).permute(0, 2, 3, 1))
-        probabilities = (logits / self.config.temperature).softmax(-1)
-        # a map like the others, scaled to their size: embeddings are unit vectors of many small parts
-        semantic = (probabilities @ self.class_embeddings).permute(0, 3, 1, 2) * 8.0
-        coarse = F.interpolate(
-            torch.cat([maps[32], semantic], 1), scale_factor=2.0, mode="bilinear", align_corners=False
-        )
+        coarse = F.interpolate(maps[32], scale_factor=2.0, mode="bilinear", align_corners=False)
         stacked = torch.cat([F.pixel_unshuffle(maps[4], 4), F.pixel_unshuffle(maps[8], 2), maps[16], coarse], 1)
         return stacked.permute(0, 2, 3, 1)
 
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutput:
         """(B, 3, S, S) -> last_hidden_state (B, (S/16)^2, hidden_size)."""
-        with torch.no_grad():
-            stacked = self.stack(pixel_values)
-        hidden = self.adapter_norm(self.adapter(stacked.flatten(1, 2)))
-        return BaseModelOutput(last_hidden_state=hidden)
+        hidden = self.adapter_norm(self.adapter(self.stack(pixel_values).flatten(1, 2)))
+        return BaseModelOutput(last_hidden_state=hidden + self.position_embeddings)
 
 
 def register() -> None:

@@ -7,52 +7,38 @@ one-line `BadInput` that names the file. Used wherever a picture enters: trainin
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 
-import numpy as np
-
+from sam3.decoding import MAX_PIXELS, decode
 from sam3.errors import BadInput
 from sam3.types import UInt8Array
 
-MAX_PIXELS = 50_000_000
-MIN_SIDE = 8
+MAX_FILE = 512_000_000  # bytes; a file of one's own may be an uncompressed TIFF
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """Decode a picture file.
 
     Args:
-        path: JPEG, PNG, WebP or anything else Pillow reads; suffix and case do not matter.
+        path: JPEG, PNG, BMP, TIFF or WebP; suffix and case do not matter.
         max_pixels: larger pictures are refused before a pixel is decoded.
 
     Returns:
-        uint8 RGB (H, W, 3), upright (the EXIF orientation is applied).
+        uint8 RGB (H, W, 3), upright (the EXIF orientation is applied), transparency laid on white.
 
     Raises:
         BadInput: missing, empty, truncated, not a picture, smaller than 8 pixels on a side, or too large.
     """
-    from PIL import Image, ImageOps
-
+    file = Path(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own, lower bound follows
-            with Image.open(path) as image:
-                _check_size(path, *image.size, max_pixels)
-                upright = ImageOps.exif_transpose(image)
-                if upright.mode.startswith("I;16"):  # Pillow clips 16-bit greys to white instead of scaling
-                    grey = (np.asarray(upright) >> 8).astype(np.uint8)
-                    return np.repeat(grey[..., None], 3, axis=2)
-                return np.ascontiguousarray(upright.convert("RGB"))
-    except BadInput:
-        raise
-    except Image.DecompressionBombError as error:
-        raise BadInput(f"{path}: over {max_pixels / 1e6:.0f} megapixels. Scale the picture down.") from error
+        if file.stat().st_size > MAX_FILE:
+            raise BadInput(f"{path}: over {MAX_FILE / 1e6:.0f} MB. Scale the picture down.")
+        data = file.read_bytes()
     except FileNotFoundError as error:
         raise BadInput(f"{path}: there is no such picture.") from error
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error...
-        reason = "the file is empty" if _is_empty(path) else f"{type(error).__name__}: {error}"
-        raise BadInput(f"{path}: not a readable picture ({reason}). Replace the file.") from error
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}). Expected a picture file.") from error
+    return decode(data, str(path), max_pixels=max_pixels, max_bytes=MAX_FILE)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -76,15 +62,3 @@ def resolve_inside(folder: str | os.PathLike[str], name: str) -> Path:
     if not name or not target.is_relative_to(root) or target == root:
         raise BadInput(f"file_name {name!r} is not inside {folder}. Use a path relative to that folder.")
     return Path(folder) / name
-
-
-def _check_size(path: str | os.PathLike[str], width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise BadInput(f"{path}: {width} x {height} is over {max_pixels / 1e6:.0f} megapixels. Scale the picture down.")
-    if min(width, height) < MIN_SIDE:
-        raise BadInput(f"{path}: {width} x {height} pixels; each side needs at least {MIN_SIDE}.")
-
-
-def _is_empty(path: str | os.PathLike[str]) -> bool:
-    file = Path(path)
-    return file.is_file() and file.stat().st_size == 0

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sam3.engines.prompts import pad_boxes, phrase_of
-from sam3.errors import BadCheckpoint, BadInput, Unavailable
+from sam3.engines.prompts import pad_boxes, paired, phrase_of
+from sam3.errors import BadCheckpoint, Unavailable
 from sam3.files import read_json
 from sam3.pixels import check_image, from_model, to_model
 from sam3.tokenizer import Tokenizer
@@ -96,14 +96,8 @@ class OnnxEngine:
 
     def ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
         """Pairwise: embeddings[i] with prompts[i]."""
-        if len(embeddings) != len(prompts):
-            raise BadInput(
-                f"{len(embeddings)} embeddings for {len(prompts)} prompts: they go in pairs.", field="prompts"
-            )
-        out: list[Detections] = []
-        for start in range(0, len(prompts), self.batch):
-            out += self._ground(embeddings[start : start + self.batch], prompts[start : start + self.batch])
-        return out
+        groups = paired(embeddings, prompts, self.batch)
+        return [found for held, asked in groups for found in self._ground(held, asked)]
 
     def _ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
         held = [self._encode_phrase(phrase_of(prompt)) for prompt in prompts]

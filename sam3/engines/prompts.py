@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from sam3.errors import BadInput
 from sam3.pixels import normalise_boxes
 from sam3.types import Prompt
 
+E = TypeVar("E")  # an engine's embedding
 VISUAL = "visual"  # the published stand-in phrase when boxes alone say what is meant
 PADDING = -10  # label of a padding box, as in transformers
 
@@ -25,6 +27,20 @@ def phrase_of(prompt: Prompt) -> str:
     if prompt.boxes is None or not len(prompt.boxes):
         raise BadInput("a prompt needs a phrase or at least one box.", field="prompt")
     return VISUAL
+
+
+def paired(
+    embeddings: Sequence[E], prompts: Sequence[Prompt], batch: int
+) -> Iterator[tuple[Sequence[E], Sequence[Prompt]]]:
+    """Embeddings with their prompts, `batch` pairs at a time.
+
+    Raises:
+        BadInput: not as many of the ones as of the others.
+    """
+    if len(embeddings) != len(prompts):
+        raise BadInput(f"{len(embeddings)} embeddings for {len(prompts)} prompts: they go in pairs.", field="prompts")
+    for start in range(0, len(prompts), batch):
+        yield embeddings[start : start + batch], prompts[start : start + batch]
 
 
 def pad_boxes(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sam3.checkpoint import Checkpoint, load_checkpoint
-from sam3.engines.prompts import pad_boxes, phrase_of
-from sam3.errors import BadInput, Unavailable
+from sam3.engines.prompts import pad_boxes, paired, phrase_of
+from sam3.errors import Unavailable
 from sam3.pixels import check_image, from_model, to_model
 from sam3.types import Detections, Prompt, UInt8Array
 
@@ -78,14 +78,8 @@ class TorchEngine:
 
     def ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
         """Pairwise: embeddings[i] with prompts[i]."""
-        if len(embeddings) != len(prompts):
-            raise BadInput(
-                f"{len(embeddings)} embeddings for {len(prompts)} prompts: they go in pairs.", field="prompts"
-            )
-        out: list[Detections] = []
-        for start in range(0, len(prompts), self.batch):
-            out += self._ground(embeddings[start : start + self.batch], prompts[start : start + self.batch])
-        return out
+        groups = paired(embeddings, prompts, self.batch)
+        return [found for held, asked in groups for found in self._ground(held, asked)]
 
     def _ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
         import torch

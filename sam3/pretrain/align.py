@@ -4,13 +4,16 @@ The scorer is the DETR encoder's own first cross-attention: the attention logit 
 token, less that on its start token (which is the same for every phrase). What is learned here is in place when
 detection starts: a place attends to the words where they fit, and to nothing where they do not.
 
-All names of the pack are scored at once, so one scene teaches about a thousand pairs. The trunk is frozen; the
-cost is a few matrix products.
+All names of the pack are scored at once, so one scene teaches about a thousand pairs, for little more than the
+trunk's own cost.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +23,24 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from sam3.detector import Sam3Detector, Vision
-from sam3.pretrain.stream import SceneMaker, normalise, shrink_masks
+from sam3.files import atomic_write
+from sam3.pretrain.stream import SceneBatch, SceneMaker, cells, normalise, shrink_masks
 from sam3.pretrain.text import end_states
 from sam3.scenes.phrases import Vocabulary
 from sam3.tokenizer import Tokenizer
+
+
+@dataclass
+class AlignConfig:
+    """`steps` of `scenes` scenes each; the trunk learns at `trunk_scale` times the learning rate;
+    about `names` absent names are asked of every place."""
+
+    steps: int = 1500
+    scenes: int = 16
+    learning_rate: float = 1e-3
+    trunk_scale: float = 0.3
+    names: int = 300
+    save_every: int = 250
 
 
 @dataclass
@@ -32,8 +49,7 @@ class CellBatch:
 
     Attributes:
         pixels: float32 (B, 3, S, S).
-        cover: float32 (N, S/16, S/16), share of each cell that object n covers; scene: int64 (N,), its scene.
-        names: float32 (N, V), 1 for every name that fits the object.
+        cover, scene, names: see `SceneBatch`.
     """
 
     pixels: Tensor
@@ -56,22 +72,9 @@ class CellStream(IterableDataset):
 
     def batch(self, number: int) -> CellBatch:
         """Batch `number`, the same each time."""
-        images, covers, rows, names = [], [], [], []
-        for row in range(self.scenes):
-            scene, _, _ = self.maker(number * self.scenes + row)
-            images.append(scene.image)
-            small = torch.from_numpy(shrink_masks(scene))
-            if len(small):
-                covers.append(F.avg_pool2d(small[:, None], 4)[:, 0])
-            for thing in scene.objects:
-                rows.append(row)
-                fits = np.zeros(len(self.vocabulary.names), np.float32)
-                fits[[self.vocabulary.index[name] for name in thing.cutout.synonyms]] = 1
-                names.append(torch.from_numpy(fits))
-        side = self.maker.config.size // 16
-        cover = torch.cat(covers) if covers else torch.zeros(0, side, side)
-        stacked = torch.stack(names) if names else torch.zeros(0, len(self.vocabulary.names))
-        return CellBatch(normalise(np.stack(images)), cover, torch.tensor(rows, dtype=torch.int64), stacked)
+        scenes = [self.maker(number * self.scenes + row)[0] for row in range(self.scenes)]
+        pixels = normalise(np.stack([scene.image for scene in scenes]))
+        return CellBatch(pixels, **cells(scenes, [shrink_masks(scene) for scene in scenes], self.vocabulary))
 
 
 def coarse_vision(model: Sam3Detector, pixels: Tensor) -> Vision:
@@ -93,14 +96,30 @@ def place_queries(model: Sam3Detector, vision: Vision) -> Tensor:
     return layer.cross_attn.q_proj(layer.layer_norm2(hidden + attended))
 
 
+class NameStates(NamedTuple):
+    """The text encoder's states at the end token of every name, (V, h), and at the start token of all, (h,)."""
+
+    end: Tensor
+    start: Tensor
+
+
+@torch.no_grad()
+def name_states(model: Sam3Detector, vocabulary: Vocabulary, tokenizer: Tokenizer) -> NameStates:
+    """Encode all names of a vocabulary once."""
+    tokens = tokenizer.encode(vocabulary.names)
+    ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
+    start = model.text_encoder(input_ids=ids[:1, :1], attention_mask=mask[:1, :1]).last_hidden_state[0, 0]
+    return NameStates(end_states(model.text_encoder, ids, mask), start)
+
+
 def cell_logits(model: Sam3Detector, queries: Tensor, end: Tensor, start: Tensor) -> Tensor:
     """How well each place fits each name.
 
     Args:
-        queries: (B, N, d); end: (V, h) states of the names' end tokens; start: (h,) of the start token.
+        queries: (..., d); end: (V, h) states of the names' end tokens; start: (h,) of the start token.
 
     Returns:
-        (B, N, V) logits: the mean over heads of the attention logit, end against start.
+        (..., V) logits: the mean over heads of the attention logit, end against start.
     """
     attention = model.detr_encoder.layers[0].cross_attn
     keys = attention.k_proj(model.text_projection(end)) - attention.k_proj(model.text_projection(start))
@@ -108,21 +127,39 @@ def cell_logits(model: Sam3Detector, queries: Tensor, end: Tensor, start: Tensor
     return queries @ keys.T / (heads * (queries.shape[-1] / heads) ** 0.5)
 
 
-def alignment_loss(logits: Tensor, batch: CellBatch) -> Tensor:
-    """Binary cross entropy of every cell with every name; cells on a border count by how clearly they belong."""
-    count, cells, _ = logits.shape
-    target = torch.zeros_like(logits)
-    cover = batch.cover.flatten(1)
-    inside = torch.zeros(count, cells, device=logits.device)
-    for at, row in enumerate(batch.scene.tolist()):
-        held = cover[at] > 0.5
-        target[row, held] = batch.names[at]
-        inside[row] = torch.maximum(inside[row], cover[at])
-    weight = torch.where(inside > 0.5, 1.0, torch.where(inside > 0.05, 0.0, 0.2))
-    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    # a cell has a handful of true names among a thousand: count them as much as all the others together
-    balance = torch.where(target > 0, 8.0, 1.0)
-    return ((loss * balance).sum(-1) * weight).sum() / weight.sum().clamp(min=1)
+def alignment_loss(
+    model: Sam3Detector, queries: Tensor, batch: CellBatch | SceneBatch, names: NameStates, drawn: int
+) -> Tensor:
+    """What the places should say: which names fit each object, and that most names fit nowhere.
+
+    The first is a softmax over all names, from the mean query of an object's places, of each true name against all
+    false ones; the second a binary cross entropy of every place with the names that are true somewhere in the batch
+    and about `drawn` others, places on a border left out.
+
+    Args:
+        queries: (B, N, d) from `place_queries`.
+    """
+    held = (batch.cover.flatten(1) > 0.5).float()
+    chosen = batch.names.any(0) | (torch.rand(len(names.end), device=names.end.device) < drawn / len(names.end))
+    logits = cell_logits(model, queries, names.end[chosen], names.start).float()
+    target = torch.zeros_like(logits).index_add_(0, batch.scene, held[..., None] * batch.names[:, None, chosen])
+    inside = torch.zeros_like(logits[..., 0]).index_add_(0, batch.scene, batch.cover.flatten(1))
+    weight = torch.where(inside > 0.5, 1.0, torch.where(inside > 0.05, 0.0, 0.3))
+    each = F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
+    places = (each * weight).sum() / weight.sum().clamp(min=1)
+    seen = held.sum(1) > 0
+    if not bool(seen.any()):
+        return places
+    share = held[seen] / held[seen].sum(1, keepdim=True)
+    pooled = torch.einsum("on,ond->od", share, queries[batch.scene[seen]].float())
+    return places + 3.0 * naming_loss(cell_logits(model, pooled, *names).float(), batch.names[seen])
+
+
+def naming_loss(logits: Tensor, names: Tensor) -> Tensor:
+    """Mean over true names of the cross entropy of that name against all false ones: (O, V) logits, (O, V) 0 or 1."""
+    false = logits.masked_fill(names > 0, float("-inf")).logsumexp(1, keepdim=True)
+    each = F.softplus(false - logits) * names
+    return (each.sum(1) / names.sum(1).clamp(min=1)).mean()
 
 
 def align(
@@ -130,53 +167,62 @@ def align(
     maker: SceneMaker,
     vocabulary: Vocabulary,
     tokenizer: Tokenizer,
-    *,
-    steps: int,
-    scenes: int = 16,
-    learning_rate: float = 1e-3,
-) -> float:
-    """Run the alignment; returns the smoothed loss at the end.
+    config: AlignConfig,
+    frozen: Sequence[str],
+    resume: Path,
+) -> None:
+    """Run the alignment on `model`, in place.
 
     Args:
-        steps: optimiser steps of `scenes` scenes each.
+        frozen: submodules that do not learn.
+        resume: state of an unfinished run, written every `save_every` steps and gone on from.
     """
-    tokens = tokenizer.encode(vocabulary.names)
-    with torch.no_grad():
-        ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
-        end = end_states(model.text_encoder, ids, mask)
-        start = model.text_encoder(input_ids=ids[:1, :1], attention_mask=mask[:1, :1]).last_hidden_state[0, 0]
-    layer = model.detr_encoder.layers[0]
-    backbone = model.vision_encoder.backbone
-    parts = [
-        backbone.adapter,
-        backbone.adapter_norm,
-        model.vision_encoder.neck.fpn_layers[2],
-        model.text_projection,
-    ]
-    parts += [
-        layer.layer_norm1,
-        layer.self_attn,
-        layer.layer_norm2,
-        layer.cross_attn.q_proj,
-        layer.cross_attn.k_proj,
-    ]
-    parameters = [parameter for part in parts for parameter in part.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
-    loader = iter(DataLoader(CellStream(maker, vocabulary, scenes), batch_size=None, num_workers=1, prefetch_factor=4))
-    smooth = 0.0
-    bar = tqdm(range(steps), desc="align", unit="step")
+    names = name_states(model, vocabulary, tokenizer)
+    groups = learning(model, frozen, config)
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, [group["lr"] for group in groups], total_steps=config.steps, pct_start=0.05
+    )
+    first = 0
+    if resume.is_file():
+        held = torch.load(resume, weights_only=True)
+        first = held["step"]
+        model.load_state_dict(held["model"])
+        optimizer.load_state_dict(held["optimizer"])
+        schedule.load_state_dict(held["schedule"])
+    stream = CellStream(maker, vocabulary, config.scenes, first)
+    loader = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
+    model.train()
+    smooth = None
+    bar = tqdm(range(first, config.steps), desc="align", unit="step", initial=first, total=config.steps)
     for step in bar:
         batch = next(loader)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            vision = coarse_vision(model, batch.pixels)
-            logits = cell_logits(model, place_queries(model, vision), end, start)
-        loss = alignment_loss(logits.float(), batch)
+            vision = coarse_vision(model, batch.pixels.contiguous(memory_format=torch.channels_last))
+            loss = alignment_loss(model, place_queries(model, vision), batch, names, config.names)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        smooth = float(loss) if step == 0 else 0.98 * smooth + 0.02 * float(loss.detach())
+        smooth = float(loss) if smooth is None else 0.98 * smooth + 0.02 * float(loss.detach())
         bar.set_postfix(loss=f"{smooth:.3f}")
-    return smooth
+        if (step + 1) % config.save_every == 0:
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            with atomic_write(resume, "wb") as file:
+                torch.save(state | {"schedule": schedule.state_dict(), "step": step + 1}, file)
+
+
+def learning(model: Sam3Detector, frozen: Sequence[str], config: AlignConfig) -> list[dict[str, Any]]:
+    """Parameter groups: the trunk's upper stages, slowly, and what leads from them to the attention's logits."""
+    layer, backbone = model.detr_encoder.layers[0], model.vision_encoder.backbone
+    still = {parameter for name in frozen for parameter in model.get_submodule(name).parameters()}
+    trunk = [parameter for parameter in backbone.trunk.parameters() if parameter not in still]
+    for parameter in still:
+        parameter.requires_grad_(False)
+    parts = [backbone.adapter, backbone.adapter_norm, model.vision_encoder.neck.fpn_layers[2], model.text_projection]
+    parts += [layer.layer_norm1, layer.self_attn, layer.layer_norm2, layer.cross_attn.q_proj, layer.cross_attn.k_proj]
+    heads = [backbone.position_embeddings, *(parameter for part in parts for parameter in part.parameters())]
+    rate = config.learning_rate
+    return [{"params": trunk, "lr": rate * config.trunk_scale}, {"params": heads, "lr": rate}]

@@ -1,7 +1,6 @@
 """`sam3-agent pretrain`: sam3-lite from its parts, in three resumable steps.
 
-1. text: the small text encoder learns the embeddings of a large one, and the backbone's class probabilities are
-   given the same embeddings (ConSE), so that pictures and words share a space from the start;
+1. text: the small text encoder learns the embeddings of a large one;
 2. align: grid cells against all names of the pack, through the attention that detection will use;
 3. detect: detection, masks and presence on composed scenes.
 
@@ -10,7 +9,6 @@ Each step leaves a file in `out`; killed at any moment, the same command goes on
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,14 +24,21 @@ from sam3.detector import Sam3Detector
 from sam3.errors import BadConfig, Unavailable
 from sam3.files import atomic_write
 from sam3.pretrain import text as words
-from sam3.pretrain.align import align
-from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig
+from sam3.pretrain.align import AlignConfig, align, name_states
+from sam3.pretrain.dense import DenseConfig, PretrainModule
+from sam3.pretrain.held_out import HeldOutFigures, unseen_stream
+from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig, hold_back
 from sam3.scenes.pack import Pack
 from sam3.scenes.phrases import Vocabulary
 from sam3.tokenizer import Tokenizer, build_tokenizer_file
 from sam3.train.log import set_aside
 from sam3.train.loss_config import LossConfig
-from sam3.train.module import DetectorModule, OptimizerConfig
+from sam3.train.module import OptimizerConfig
+
+# what ImageNet knows about edges and textures stays; the deeper stages learn how things are drawn
+FROZEN = tuple(
+    f"vision_encoder.backbone.trunk.{name}" for name in ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2")
+)
 
 
 @dataclass
@@ -42,14 +47,6 @@ class TextStep:
 
     phrases: int = 130_000
     steps: int = 2600
-
-
-@dataclass
-class AlignStep:
-    """Alignment of cells and names; `scenes` a step."""
-
-    steps: int = 1500
-    scenes: int = 16
 
 
 @dataclass
@@ -72,8 +69,9 @@ class PretrainConfig:
     threads: int = 2
     precision: str = "bf16-mixed"
     text: TextStep = field(default_factory=TextStep)
-    align: AlignStep = field(default_factory=AlignStep)
+    align: AlignConfig = field(default_factory=AlignConfig)
     detect: DetectStep = field(default_factory=DetectStep)
+    dense: DenseConfig = field(default_factory=DenseConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -91,26 +89,27 @@ def pretrain(config: PretrainConfig) -> Path:
     pack = Pack.load(config.pack)
     cutouts = pack.select(holdout=[""])  # never the held-out style, never the photographed chickens of the barnyard
     vocabulary = Vocabulary(cutouts)
-    maker = SceneMaker(cutouts, pack.backgrounds, config.stream)
+    maker = SceneMaker(cutouts, hold_back(pack.backgrounds)[0], config.stream)
     model = Sam3Detector(lite_config())
     if not (out / "text.pt").is_file():
         text_step(model, vocabulary, tokenizer, config, out)
         save_state(model, out / "text.pt")
     if not (out / "aligned.pt").is_file():
         load_state(model, out / "text.pt")
-        align(model, maker, vocabulary, tokenizer, steps=config.align.steps, scenes=config.align.scenes)
+        align(model, maker, vocabulary, tokenizer, config.align, FROZEN, out / "align.ckpt")
         spread_queries(model)
         save_state(model, out / "aligned.pt")
     load_state(model, out / "aligned.pt")
-    detect(model, maker, vocabulary, tokenizer, config, out)
+    detect(model, SceneStream(maker, vocabulary, tokenizer), unseen_stream(pack, tokenizer, config.stream), config, out)
     return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16)
 
 
 def text_step(
     model: Sam3Detector, vocabulary: Vocabulary, tokenizer: Tokenizer, config: PretrainConfig, out: Path
 ) -> None:
-    """Distil the text encoder, give the backbone its ImageNet weights and the names of its classes."""
+    """Distil the text encoder, give the backbone its ImageNet weights."""
     load_imagenet_trunk(model)
+    wake(model)
     cache = out / "teacher.npz"
     if not cache.is_file():
         phrases = words.phrases(vocabulary.names, config.text.phrases, config.seed)
@@ -119,26 +118,33 @@ def text_step(
             np.savez(stream, phrases=np.array(phrases), embeddings=embeddings.astype(np.float16))
     with np.load(cache) as held:
         phrases, embeddings = held["phrases"].tolist(), held["embeddings"].astype(np.float32)
-    size = model.config.vision_config.backbone_config.semantic_size
-    teacher = words.Teacher.fit(embeddings, size)
+    size = model.text_projection.out_features
     projection = nn.Linear(model.config.text_config.hidden_size, size)
-    words.distill(
-        model.text_encoder,
-        projection,
-        tokenizer,
-        phrases,
-        teacher.reduce(embeddings),
-        steps=config.text.steps,
-    )
+    teacher = words.Teacher.fit(embeddings, size).reduce(embeddings)
+    words.distill(model.text_encoder, projection, tokenizer, phrases, teacher, steps=config.text.steps)
     with torch.no_grad():
-        model.text_projection.weight.copy_(projection.weight)
-        model.text_projection.bias.copy_(projection.bias)
-        names = words.imagenet_names("imagenet-1k")
-        lemmas = [lemma for group in names for lemma in group]
-        reduced = teacher.reduce(words.teach(lemmas))
-        edges = np.cumsum([0, *map(len, names)])
-        mixed = np.stack([reduced[a:b].mean(0) for a, b in itertools.pairwise(edges)])
-        model.vision_encoder.backbone.class_embeddings.copy_(torch.from_numpy(mixed))
+        # the teacher's vectors have length 1, what the detector's layers are made for has entries of variance 1
+        model.text_projection.weight.copy_(projection.weight * size**0.5)
+        model.text_projection.bias.copy_(projection.bias * size**0.5)
+
+
+def wake(model: Sam3Detector) -> None:
+    """Draw the detector's linear layers anew, as DETR does (Xavier).
+
+    transformers draws them with a deviation of 0.02, made for a width of 1024; at 128 every layer would shrink what
+    goes through it four times, and products of two such layers (attention, scoring) would start without gradients.
+    """
+    for part in (
+        model.detr_encoder,
+        model.detr_decoder,
+        model.geometry_encoder,
+        model.mask_decoder,
+        model.dot_product_scoring,
+        model.vision_encoder.backbone.adapter,
+    ):
+        for module in part.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
 
 
 def spread_queries(model: Sam3Detector) -> None:
@@ -171,18 +177,11 @@ def load_imagenet_trunk(model: Sam3Detector) -> None:
     file = next((Path(next(iter(spec.submodule_search_locations))) / "models").glob("*.pth"))
     source = torch.load(file, weights_only=True)
     trunk = model.vision_encoder.backbone.trunk
-    # both list the same layers in the same order under other names
-    trunk.load_state_dict(dict(zip(trunk.state_dict(), source.values(), strict=True)))
+    # both list the same layers in the same order under other names; the classifier's come last and have no place here
+    trunk.load_state_dict(dict(zip(trunk.state_dict(), source.values(), strict=False)))
 
 
-def detect(
-    model: Sam3Detector,
-    maker: SceneMaker,
-    vocabulary: Vocabulary,
-    tokenizer: Tokenizer,
-    config: PretrainConfig,
-    out: Path,
-) -> None:
+def detect(model: Sam3Detector, stream: SceneStream, unseen: SceneStream, config: PretrainConfig, out: Path) -> None:
     """Detection training under Lightning; goes on from `out/last.ckpt` if it is there."""
     import lightning as L
     from lightning.pytorch.callbacks import ModelCheckpoint
@@ -192,14 +191,18 @@ def detect(
     # on a CPU the flash kernel's backward pass costs more than writing the attention out
     model.set_attn_implementation("eager" if not torch.cuda.is_available() else "sdpa")
     last = out / "last.ckpt"
-    # the trunk is frozen, its projection learns: `EfficientNetLiteBackbone.forward` keeps gradients out of it
-    module = DetectorModule(
-        model, config.loss, config.optimizer, config.detect.steps, ("vision_encoder.backbone.trunk",)
+    module = PretrainModule(
+        model,
+        config.loss,
+        config.optimizer,
+        config.detect.steps,
+        (*FROZEN, "text_encoder"),
+        dense=config.dense,
+        names=name_states(model, stream.vocabulary, stream.tokenizer),
     )
-    model.vision_encoder.backbone.class_embeddings.requires_grad_(False)
-    start = int(torch.load(last, weights_only=True, map_location="cpu")["global_step"]) if last.is_file() else 0
+    stream.start = int(torch.load(last, weights_only=True, map_location="cpu")["global_step"]) if last.is_file() else 0
     loader = DataLoader(
-        SceneStream(maker, vocabulary, tokenizer, start),
+        stream,
         batch_size=None,
         num_workers=config.detect.workers,
         prefetch_factor=4 if config.detect.workers else None,
@@ -214,7 +217,8 @@ def detect(
         callbacks=[
             ModelCheckpoint(
                 out, filename="last", every_n_train_steps=config.detect.save_every, enable_version_counter=False
-            )
+            ),
+            HeldOutFigures(unseen, config.detect.evaluate_every),
         ],
         enable_model_summary=False,
     )

@@ -12,17 +12,21 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.data import IterableDataset, get_worker_info
 
 from sam3.detector import IGNORED_BOX, BoxPrompts
 from sam3.engines.prompts import VISUAL
 from sam3.scenes.compose import ComposeOptions, Scene, compose
 from sam3.scenes.pack import Background, Cutout
+from sam3.scenes.photometry import Photometry
 from sam3.scenes.phrases import Phrase, Vocabulary, Wording, negative_phrase, positive_phrase
 from sam3.tokenizer import Tokenizer
 from sam3.train.targets import PairBatch
 
 MASK_STRIDE = 4
+# styles of drawing differ more in colour and light than photographs of one thing
+BOLD = Photometry(object_light=0.35, object_hue=10.0, object_saturation=0.4)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,16 @@ class StreamConfig:
     positive_share: float = 0.5
     exemplar_every: int = 8
     wording: Wording = field(default_factory=Wording)
-    options: ComposeOptions = field(default_factory=ComposeOptions)
+    options: ComposeOptions = field(default_factory=lambda: ComposeOptions(photometry=BOLD))
+
+
+def hold_back(backgrounds: Sequence[Background]) -> tuple[list[Background], list[Background]]:
+    """Those pretraining sees, and every fifth photograph, all crops of it, kept to measure on."""
+    kept = set(sorted({background.source for background in backgrounds})[4::5])
+    return (
+        [background for background in backgrounds if background.source not in kept],
+        [background for background in backgrounds if background.source in kept],
+    )
 
 
 class SceneMaker:
@@ -113,13 +126,43 @@ class Exemplar:
         return BoxPrompts(torch.from_numpy(boxes)[:, None], labels)
 
 
+@dataclass
+class SceneBatch(PairBatch):
+    """Pairs, and what every grid cell of their scenes shows.
+
+    Attributes:
+        cover: float32 (N, S/16, S/16), share of each cell that object n covers; scene: int64 (N,), its scene.
+        names: float32 (N, V), 1 for every name of the vocabulary that fits the object.
+    """
+
+    cover: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    scene: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    names: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+
+
+def cells(scenes: Sequence[Scene], small: Sequence[np.ndarray], vocabulary: Vocabulary) -> dict[str, torch.Tensor]:
+    """`cover`, `scene` and `names` of `SceneBatch` for some scenes and their `shrink_masks`."""
+    rows, names = [], []
+    for row, scene in enumerate(scenes):
+        for thing in scene.objects:
+            fits = torch.zeros(len(vocabulary.names))
+            fits[[vocabulary.index[name] for name in thing.cutout.synonyms if name in vocabulary.index]] = 1
+            rows.append(row)
+            names.append(fits)
+    return {
+        "cover": F.avg_pool2d(torch.from_numpy(np.concatenate(small))[:, None], 16 // MASK_STRIDE)[:, 0],
+        "scene": torch.tensor(rows, dtype=torch.int64),
+        "names": torch.stack(names) if names else torch.zeros(0, len(vocabulary.names)),
+    }
+
+
 class SceneStream(IterableDataset):
-    """Endless `PairBatch`es; `start` batches are passed over when a run is resumed."""
+    """Endless `SceneBatch`es; `start` batches are passed over when a run is resumed."""
 
     def __init__(self, maker: SceneMaker, vocabulary: Vocabulary, tokenizer: Tokenizer, start: int = 0) -> None:
         self.maker, self.vocabulary, self.tokenizer, self.start = maker, vocabulary, tokenizer, start
 
-    def __iter__(self) -> Iterator[PairBatch]:
+    def __iter__(self) -> Iterator[SceneBatch]:
         cv2.setNumThreads(0)
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
@@ -128,16 +171,16 @@ class SceneStream(IterableDataset):
             yield self.batch(number)
             number += step
 
-    def batch(self, number: int) -> PairBatch:
+    def batch(self, number: int) -> SceneBatch:
         """Batch `number`: the same scenes and phrases each time it is asked for."""
         config = self.maker.config
         exemplars = number % config.exemplar_every == config.exemplar_every - 1
-        images, rows, asked, boxes, masks = [], [], [], [], []
+        scenes, shrunk, rows, asked, boxes, masks = [], [], [], [], [], []
         shown_by: list[Exemplar | None] = []
         for row in range(config.scenes):
             scene, shown, rng = self.maker(number * config.scenes + row)
-            images.append(scene.image)
-            small = shrink_masks(scene)
+            scenes.append(scene)
+            shrunk.append(small := shrink_masks(scene))
             for phrase in self.phrases(scene, shown, rng):
                 rows.append(row)
                 index = list(phrase.objects)
@@ -147,14 +190,15 @@ class SceneStream(IterableDataset):
                 shown_by.append(Exemplar.of(found, rng) if exemplars and index else None)
                 asked.append(VISUAL if shown_by[-1] and rng.random() < 0.7 else phrase.text)
         tokens = self.tokenizer.encode(asked)
-        return PairBatch(
-            normalise(np.stack(images)),
+        return SceneBatch(
+            normalise(np.stack([scene.image for scene in scenes])),
             torch.tensor(rows),
             torch.from_numpy(tokens.ids),
             torch.from_numpy(tokens.mask),
             boxes,
             masks,
             Exemplar.prompts(shown_by) if exemplars else None,
+            **cells(scenes, shrunk, self.vocabulary),
         )
 
     def phrases(self, scene: Scene, shown: Sequence[str], rng: np.random.Generator) -> list[Phrase]:

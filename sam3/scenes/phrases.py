@@ -82,9 +82,7 @@ def positive_phrase(objects: Sequence[SceneObject], rng: np.random.Generator, wo
     """A true phrase about a random object of the scene, with all the objects it names."""
     thing = objects[rng.integers(len(objects))]
     names = thing.cutout.synonyms
-    name = (
-        names[0] if len(names) == 1 or rng.random() < wording.specific else names[rng.integers(1, len(names))]
-    )
+    name = names[0] if len(names) == 1 or rng.random() < wording.specific else names[rng.integers(1, len(names))]
     colour = thing.cutout.colour if thing.cutout.colour and rng.random() < wording.colour else None
     size = size_word(thing) if colour is None and rng.random() < wording.size else None
     return Phrase(_wording(name, colour, size, rng, wording), matching(objects, name, colour, size))
@@ -122,8 +120,6 @@ def negative_phrase(
     return Phrase("nothing of the kind", ())
 
 
-def _wording(
-    name: str, colour: str | None, size: str | None, rng: np.random.Generator, wording: Wording
-) -> str:
+def _wording(name: str, colour: str | None, size: str | None, rng: np.random.Generator, wording: Wording) -> str:
     noun = plural(name) if rng.random() < wording.plural else name
     return " ".join(word for word in (size, colour, noun) if word)

@@ -16,6 +16,8 @@ class LossConfig:
         box_loss_weight: L1. iou_loss_weight: GIoU. mask_loss_weight: mask focal. dice_loss_weight: mask dice.
         semantic_loss_weight: share of the mask weights given to the semantic head; 0 turns it off.
         class_on_negatives: also teach queries to be silent on negative pairs (pretraining).
+        queries_per_object: so many queries learn the box of an object, not the matched one alone (pretraining; after
+            the one-to-many branch of H-DETR, Jia et al. 2023, without queries of its own); 0 turns it off.
         mask_share: share of positive pairs whose masks are computed in a step.
         semantic_on_negatives: run the semantic head on negative pairs too.
     """
@@ -29,6 +31,7 @@ class LossConfig:
     semantic_loss_weight: float = 0.1
     class_on_negatives: bool = False
     semantic_on_negatives: bool = True
+    queries_per_object: int = 0
     mask_share: float = 1.0
     focal_alpha: float = 0.5
     focal_gamma: float = 2.0

@@ -18,7 +18,7 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 from sam3.detector import Grounding, Sam3Detector
 from sam3.train.loss_config import LossConfig
 from sam3.train.mask_losses import mask_terms
-from sam3.train.matcher import Matches, match
+from sam3.train.matcher import Matches, match, match_many
 from sam3.train.targets import PairBatch
 
 
@@ -33,7 +33,6 @@ def detection_loss(
     """
     positive = batch.positive
     objects = torch.cat(batch.boxes).float()
-    per_object = max(len(objects), 1)
     layers = len(found.logits)
     terms: dict[str, Tensor] = {}
     total = found.logits.new_zeros((), dtype=torch.float32)
@@ -48,18 +47,29 @@ def detection_loss(
         add("class", config.focal_loss_weight, class_loss(found.logits[at], matches, positive, config))
         presence = F.binary_cross_entropy_with_logits(found.presence[at].float(), positive.float(), reduction="none")
         add("presence", config.presence_loss_weight, presence.mean())
-        predicted = found.boxes[at].float()[matches.pair, matches.query]
-        wanted = objects[matches.target]
-        add("box", config.box_loss_weight, F.l1_loss(predicted, wanted, reduction="sum") / per_object)
-        add(
-            "giou",
-            config.iou_loss_weight,
-            generalized_box_iou_loss(predicted, wanted, reduction="sum") / per_object,
-        )
+        boxes = found.boxes[at].float()
+        add("box", config.box_loss_weight, box_distance(boxes, matches, objects))
+        add("giou", config.iou_loss_weight, box_overlap(boxes, matches, objects))
+        if config.queries_per_object:
+            near = match_many(found.logits[at], found.boxes[at], batch.boxes, config.matcher, config.queries_per_object)
+            add("box_near", config.box_loss_weight, box_distance(boxes, near, objects))
+            add("giou_near", config.iou_loss_weight, box_overlap(boxes, near, objects))
     terms["presence_positive"] = _mean_where(presence.detach(), positive)
     terms["presence_negative"] = _mean_where(presence.detach(), ~positive)
     total = total + mask_terms(model, found, batch, matched, config, terms)
     return total, terms
+
+
+def box_distance(boxes: Tensor, matches: Matches, objects: Tensor) -> Tensor:
+    """L1 of (P, Q, 4) boxes to the (N, 4) objects they answer for: summed over coordinates, mean over matches."""
+    distance = F.l1_loss(boxes[matches.pair, matches.query], objects[matches.target], reduction="sum")
+    return distance / max(len(matches.pair), 1)
+
+
+def box_overlap(boxes: Tensor, matches: Matches, objects: Tensor) -> Tensor:
+    """1 - GIoU, mean over matches; arguments as in `box_distance`."""
+    lost = generalized_box_iou_loss(boxes[matches.pair, matches.query], objects[matches.target], reduction="sum")
+    return lost / max(len(matches.pair), 1)
 
 
 def class_loss(logits: Tensor, matches: Matches, positive: Tensor, config: LossConfig) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torchvision.ops import generalized_box_iou
+from torchvision.ops import generalized_box_iou_loss
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Matches:
 
 @torch.no_grad()
 def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCosts) -> Matches:
-    """Match one decoder layer.
+    """Match one decoder layer, one query for one object.
 
     Args:
         logits: (P, Q); boxes: (P, Q, 4) xyxy in [0, 1]; targets: P tensors (n, 4), likewise.
@@ -43,31 +43,58 @@ def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCost
         Every target once, as long as a pair has no more targets than queries.
     """
     counts = [len(target) for target in targets]
-    device = logits.device
     if not sum(counts):
-        none = torch.zeros(0, dtype=torch.int64, device=device)
-        return Matches(none, none, none)
-    rows = torch.tensor([at for at, count in enumerate(counts) if count], device=device)
+        return _matches([], [], [], logits.device)
+    cost = matching_cost(logits, boxes, targets, costs).T.cpu().numpy()
+    pairs, queries, matched, offset = [], [], [], 0
+    for row, count in enumerate(counts):
+        if not count:
+            continue
+        query, target = linear_sum_assignment(cost[:, offset : offset + count])
+        pairs += [row] * len(query)
+        queries += query.tolist()
+        matched += (target + offset).tolist()
+        offset += count
+    return _matches(pairs, queries, matched, logits.device)
+
+
+@torch.no_grad()
+def match_many(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCosts, several: int) -> Matches:
+    """Match one decoder layer, the `several` cheapest queries for every object; arguments as in `match`."""
+    if not sum(map(len, targets)):
+        return _matches([], [], [], logits.device)
+    cost = matching_cost(logits, boxes, targets, costs)
+    several = min(several, cost.shape[1])
+    target = torch.arange(len(cost), device=cost.device).repeat_interleave(several)
+    return Matches(_pair_of(targets)[target], cost.topk(several, largest=False).indices.flatten(), target)
+
+
+def matching_cost(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCosts) -> Tensor:
+    """(N, Q): what it costs that a query of the same pair answers for each of the N objects of all pairs."""
     everything = torch.cat(targets).float()
-    probability = logits[rows].float().sigmoid()
+    pair = _pair_of(targets)
+    probability = logits[pair].float().sigmoid()
     # the focal cost of DETR variants: what is gained by calling this query the object
     focal = (
         0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
         - 0.75 * probability**2 * -(1 - probability + 1e-8).log()
     )
-    flat = boxes[rows].float().flatten(0, 1)
-    cost = (
-        costs.focal * focal.flatten()[:, None]
-        + costs.box * torch.cdist(flat, everything, p=1)
-        - costs.giou * generalized_box_iou(flat, everything)
-    )
-    cost = cost.view(len(rows), -1, len(everything)).nan_to_num(1e6).cpu().numpy()
-    pairs, queries, matched, offset = [], [], [], 0
-    for at, row in enumerate(rows.tolist()):
-        query, target = linear_sum_assignment(cost[at][:, offset : offset + counts[row]])
-        pairs += [row] * len(query)
-        queries += query.tolist()
-        matched += (target + offset).tolist()
-        offset += counts[row]
-    as_tensor = lambda values: torch.tensor(values, dtype=torch.int64, device=device)  # noqa: E731
-    return Matches(as_tensor(pairs), as_tensor(queries), as_tensor(matched))
+    candidates = boxes[pair].float()
+    distance = (candidates - everything[:, None]).abs().sum(-1)
+    overlap = _giou(candidates, everything[:, None])
+    return (costs.focal * focal + costs.box * distance - costs.giou * overlap).nan_to_num(1e6)
+
+
+def _giou(a: Tensor, b: Tensor) -> Tensor:
+    """GIoU of (..., 4) xyxy boxes side by side; torchvision's is for all pairs of two lists."""
+    return 1 - generalized_box_iou_loss(a, b.expand_as(a))
+
+
+def _pair_of(targets: list[Tensor]) -> Tensor:
+    """int64 (N,): the pair each object belongs to."""
+    counts = torch.tensor([len(target) for target in targets], device=targets[0].device)
+    return torch.arange(len(targets), device=counts.device).repeat_interleave(counts)
+
+
+def _matches(pairs: list[int], queries: list[int], targets: list[int], device: torch.device) -> Matches:
+    return Matches(*(torch.tensor(values, dtype=torch.int64, device=device) for values in (pairs, queries, targets)))

@@ -26,13 +26,15 @@ class OptimizerConfig:
     """AdamW with linear warm-up and cosine decay.
 
     Attributes:
-        learning_rate: of the detector's heads. text_scale: factor for the text encoder.
+        learning_rate: of the detector's heads. text_scale, backbone_scale: factors for the text encoder and for the
+            image backbone, where they learn at all.
         warmup: share of all steps. floor: last learning rate, as a share of the first.
         clip: largest gradient norm.
     """
 
     learning_rate: float = 1e-5
     text_scale: float = 0.1
+    backbone_scale: float = 0.1
     weight_decay: float = 0.01
     warmup: float = 0.05
     floor: float = 0.02
@@ -113,22 +115,22 @@ class DetectorModule(L.LightningModule):
 
     def _groups(self) -> Iterator[dict[str, Any]]:
         config = self.optimizer_config
-        for is_text in (False, True):
-            for decays in (False, True):
-                chosen = [
-                    parameter
-                    for name, parameter in self.model.named_parameters()
-                    if parameter.requires_grad
-                    and name not in self.unused
-                    and name.startswith("text_encoder") == is_text
-                    and (parameter.ndim > 1 and "embed" not in name) == decays
-                ]
+        learning = [
+            (name, parameter)
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad and name not in self.unused
+        ]
+        scales = {"text_encoder": config.text_scale, "vision_encoder.backbone": config.backbone_scale}
+        part_of = lambda name: next((part for part in scales if name.startswith(part)), "")  # noqa: E731
+        decays = lambda name, parameter: parameter.ndim > 1 and "embed" not in name  # noqa: E731
+        for part in ("", *scales):
+            for decay in (False, True):
+                chosen = [p for name, p in learning if part_of(name) == part and decays(name, p) == decay]
                 if chosen:
-                    rate = config.learning_rate * (config.text_scale if is_text else 1.0)
                     yield {
                         "params": chosen,
-                        "lr": rate,
-                        "weight_decay": config.weight_decay if decays else 0.0,
+                        "lr": config.learning_rate * scales.get(part, 1.0),
+                        "weight_decay": config.weight_decay if decay else 0.0,
                     }
 
     def _rate(self, step: int) -> float:

@@ -146,9 +146,7 @@ def load_params(path: str | os.PathLike[str] = "params.yaml") -> Params:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BadConfig(
-            f"{path}: not found. Run from the top of the repository, or give its path."
-        ) from error
+        raise BadConfig(f"{path}: not found. Run from the top of the repository, or give its path.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path}: cannot be read ({error}).") from error
     except yaml.YAMLError as error:
@@ -172,9 +170,7 @@ def _complaint(error: dict[str, Any]) -> str:
         return f"is not a known key. Known here: {', '.join(_keys_beside(error['loc']))}."
     if kind == "missing":
         return "is missing. Add it; the keys and their defaults are in the repository's params.yaml."
-    expected = _bounds(error["loc"]) or error["msg"].removeprefix("Value error, ").removeprefix(
-        "Input should be "
-    )
+    expected = _bounds(error["loc"]) or error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if not expected.startswith("expected"):
         expected = f"expected {expected}"
     if isinstance(error["input"], dict):

@@ -57,9 +57,7 @@ def _wandb_key() -> str | None:
     if key := os.environ.get("WANDB_API_KEY"):
         return key
     try:
-        entry = netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").authenticators(
-            _host(wandb_url())
-        )
+        entry = netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").authenticators(_host(wandb_url()))
     except (OSError, netrc.NetrcParseError):
         return None
     return entry[2] if entry else None

@@ -204,9 +204,7 @@ def test_the_same_input_gives_the_same_bytes(raw: RawFolder, project: Path) -> N
     assert contents[0] == contents[1]
 
 
-def test_a_dry_run_prints_and_writes_nothing(
-    raw: RawFolder, project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_prints_and_writes_nothing(raw: RawFolder, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("etl", "--dry-run", "data/raw")
     assert "positives" in capsys.readouterr().out
     assert not (project / "data/saco").exists() and not (project / "reports").exists()

@@ -47,9 +47,7 @@ def examine(probes: Mapping[str, Probe], patience: float = PATIENCE) -> list[Che
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     silent = "Is a network drive or server hanging?"
-    return [
-        findings.get(name) or Check(name, "failed", f"no answer in {patience:g} s", silent) for name in probes
-    ]
+    return [findings.get(name) or Check(name, "failed", f"no answer in {patience:g} s", silent) for name in probes]
 
 
 def needed_probes(root: Path) -> dict[str, Probe]:

@@ -25,9 +25,7 @@ def check_git(root: Path) -> Check:
         return Check("git", "failed", "not installed", "Install git: DVC and the reports need it.")
     state = _git(root, "status", "--porcelain", "--untracked-files=no")
     if state is None:
-        return Check(
-            "git", "failed", f"{root.absolute()} is no repository", "Work in a clone, or run git init."
-        )
+        return Check("git", "failed", f"{root.absolute()} is no repository", "Work in a clone, or run git init.")
     commit = _git(root, "rev-parse", "--short", "HEAD")
     if not commit:
         return Check("git", "warning", "no commit yet", "Commit, so that reports can name what made them.")
@@ -43,18 +41,14 @@ def check_disk(root: Path) -> Check:
     free = shutil.disk_usage(nearest_folder(root)).free / GB
     demo, train = REQUIREMENTS["demo"].disk_gb, REQUIREMENTS["train"].disk_gb
     found = f"{free:.0f} GB free (the demo needs {demo:.0f}, real runs {train:.0f})"
-    return Check(
-        "disk", "ok" if free >= demo else "failed", found, "" if free >= demo else "Free some space."
-    )
+    return Check("disk", "ok" if free >= demo else "failed", found, "" if free >= demo else "Free some space.")
 
 
 def check_outputs(root: Path) -> Check:
     """Data, models and reports can be written."""
     problems = [problem for name in OUTPUTS if (problem := writable(root / name))]
     if problems:
-        return Check(
-            "folders", "failed", "; ".join(problems), "Change their owner or rights, or mount them writable."
-        )
+        return Check("folders", "failed", "; ".join(problems), "Change their owner or rights, or mount them writable.")
     return Check("folders", "ok", f"{', '.join(OUTPUTS)} can be written")
 
 
@@ -87,9 +81,7 @@ def check_published_weights(root: Path) -> Check:
         return Check(name, "warning", problem, advice) if problem else Check(name, "ok", f"in {folder}")
     token = bool(os.environ.get("HF_TOKEN")) or _hub_token_file().is_file()
     if token:
-        return Check(
-            name, "ok", f"not here; there is a hub token. Fetch them with: sam3-agent download {PUBLISHED}"
-        )
+        return Check(name, "ok", f"not here; there is a hub token. Fetch them with: sam3-agent download {PUBLISHED}")
     advice = f"Only for the full model: ask for access at huggingface.co/{PUBLISHED}, then hf auth login."
     return Check(name, "warning", "not here, and no hub token", advice)
 

@@ -34,9 +34,7 @@ KINDS: dict[str, tuple[str, str, str, int]] = {
 def check_dvc(root: Path) -> Check:
     """The pipeline runs under DVC: it must be set up here."""
     if not (root / ".dvc").is_dir():
-        return Check(
-            "DVC", "failed", f"no .dvc folder in {root.absolute()}", "Run dvc init there, or go to the clone."
-        )
+        return Check("DVC", "failed", f"no .dvc folder in {root.absolute()}", "Run dvc init there, or go to the clone.")
     if not (root / "dvc.yaml").is_file():
         return Check("DVC", "failed", f"no dvc.yaml in {root.absolute()}", "Go to the top of the repository.")
     return Check("DVC", "ok", "set up")
@@ -52,9 +50,7 @@ def check_remote(root: Path) -> Check:
     except Exception as error:  # DVC's own errors for a broken config file
         return Check(name, "failed", f".dvc/config cannot be read ({error})", "Mend that file.")
     if settings is None and default:
-        return Check(
-            name, "failed", f"{default!r} has no section in .dvc/config", f"dvc remote add {default} <url>"
-        )
+        return Check(name, "failed", f"{default!r} has no section in .dvc/config", f"dvc remote add {default} <url>")
     if settings is None:
         advice = "To share data: dvc remote add -d store <folder, s3://..., gdrive://...>"
         return Check(name, "warning", "none configured; data stays on this machine", advice)

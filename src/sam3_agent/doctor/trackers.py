@@ -30,9 +30,7 @@ def check_mlflow(root: Path) -> Check:
         )
     else:
         return Check("MLflow", "warning", f"{uri.split('://')[0]} store, not looked at", "")
-    return (
-        Check("MLflow", "failed", problem, advice) if problem else Check("MLflow", "ok", without_secrets(uri))
-    )
+    return Check("MLflow", "failed", problem, advice) if problem else Check("MLflow", "ok", without_secrets(uri))
 
 
 def sqlite_problem(file: Path) -> str:
@@ -72,7 +70,5 @@ def check_prefect() -> Check:
         return Check("Prefect", "ok", "no server configured; flows will run without a server")
     problem = answers(f"{url}/health")
     if problem:
-        return Check(
-            "Prefect", "warning", problem, "Start it (prefect server start), or unset PREFECT_API_URL."
-        )
+        return Check("Prefect", "warning", problem, "Start it (prefect server start), or unset PREFECT_API_URL.")
     return Check("Prefect", "ok", f"server at {url}")

@@ -24,9 +24,7 @@ def check_hardware(
     profile: Annotated[
         str | None, typer.Option(help="demo, train or serve; hardware.profile in params.yaml when not given.")
     ] = None,
-    folder: Annotated[
-        Path, typer.Option(help="A folder on the disk that will hold data and models.")
-    ] = Path(),
+    folder: Annotated[Path, typer.Option(help="A folder on the disk that will hold data and models.")] = Path(),
     out: Annotated[Path, typer.Option(help="Where the JSON report goes.")] = Path("reports/hardware.json"),
     params: Annotated[Path, typer.Option(help="The params file.")] = Path("params.yaml"),
 ) -> None:

@@ -56,9 +56,7 @@ def run_command(argv: Sequence[str]) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=20)
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(
-            f"{argv[0]} did not answer within 20 s. Is the driver hanging? See dmesg."
-        ) from error
+        raise Unavailable(f"{argv[0]} did not answer within 20 s. Is the driver hanging? See dmesg.") from error
     except PermissionError as error:
         raise Unavailable(f"{argv[0]} may not be run ({error.strerror}).") from error
     if done.returncode != 0:
@@ -106,9 +104,7 @@ def _holders(run: Runner) -> dict[str, list[Holder]]:
     """GPU uuid -> processes on it. Older drivers refuse the query; then nobody is named."""
     found: dict[str, list[Holder]] = {}
     try:
-        rows = _rows(
-            run(["nvidia-smi", f"--query-compute-apps={PROCESS_FIELDS}", "--format=csv,noheader,nounits"]), 4
-        )
+        rows = _rows(run(["nvidia-smi", f"--query-compute-apps={PROCESS_FIELDS}", "--format=csv,noheader,nounits"]), 4)
     except Unavailable:
         return found
     for uuid, pid, used, name in rows:

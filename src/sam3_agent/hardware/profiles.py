@@ -41,9 +41,7 @@ class Requirement:
 
 REQUIREMENTS: dict[Profile, Requirement] = {
     "demo": Requirement(525, 2, 5, 50, 2, 3, "the small starter model trains in minutes on the CPU", True),
-    "train": Requirement(
-        525, 24, 100, 200, 8, 32, "an epoch of the full model on the CPU takes days; the demo works"
-    ),
+    "train": Requirement(525, 24, 100, 200, 8, 32, "an epoch of the full model on the CPU takes days; the demo works"),
     "serve": Requirement(525, 8, 20, 100, 4, 16, "the full model answers in tens of seconds on the CPU"),
 }
 
@@ -87,11 +85,7 @@ def _judge_gpu(gpu: Gpu, machine: Machine, need: Requirement) -> list[Check]:
     major = int((machine.torch_cuda or "0").split(".")[0])
     wanted = max(need.driver, DRIVER_FOR_CUDA.get(major, 0))
     found = int(gpu.driver.split(".")[0]) if gpu.driver.split(".")[0].isdigit() else 0
-    why = (
-        f"torch {machine.torch} is built with CUDA {machine.torch_cuda}"
-        if wanted > need.driver
-        else "SAM 3 needs it"
-    )
+    why = f"torch {machine.torch} is built with CUDA {machine.torch_cuda}" if wanted > need.driver else "SAM 3 needs it"
     driver = Check(f"{name} driver", "ok", gpu.driver)
     if found < wanted:
         advice = f"Install driver {wanted} or newer ({why})."
@@ -113,9 +107,7 @@ def _judge_memory(gpu: Gpu, need: Requirement, short: Status) -> Check:
     held = ", ".join(f"{h.name} (pid {h.pid}, {_mib(h.used_mib)})" for h in gpu.holders)
     if free >= need.vram_gb:
         return Check(name, "ok", found + (f"; held by {held}" if held else ""))
-    advice = f"{need.vram_gb:.0f} GB are needed. " + (
-        f"End {held}." if held else "Use a larger GPU or slice."
-    )
+    advice = f"{need.vram_gb:.0f} GB are needed. " + (f"End {held}." if held else "Use a larger GPU or slice.")
     return Check(name, short, found, advice)
 
 
@@ -133,9 +125,7 @@ def _judge_toolkit(machine: Machine) -> Check:
         advice = "Install PyPI's torch to use the GPU." if machine.gpus else ""
         return Check("CUDA toolkit", "warning" if machine.gpus else "ok", found, advice)
     if machine.nvcc.split(".")[0] != machine.torch_cuda.split(".")[0]:
-        return Check(
-            "CUDA toolkit", "warning", found, "Extensions cannot be compiled; training does not need any."
-        )
+        return Check("CUDA toolkit", "warning", found, "Extensions cannot be compiled; training does not need any.")
     return Check("CUDA toolkit", "ok", found)
 
 
@@ -155,9 +145,7 @@ def _judge_disk(machine: Machine, need: Requirement) -> list[Check]:
         ]
     speed = f"writes {machine.disk_write_mb_s:.0f} MB/s, reads {machine.disk_read_mb_s:.0f} MB/s"
     if machine.disk_write_mb_s < need.disk_mb_s:
-        advice = (
-            f"Below {need.disk_mb_s:.0f} MB/s pictures and checkpoints wait for the disk. Use a local SSD."
-        )
+        advice = f"Below {need.disk_mb_s:.0f} MB/s pictures and checkpoints wait for the disk. Use a local SSD."
         return [free, Check("disk speed", "warning", speed, advice)]
     return [free, Check("disk speed", "ok", speed)]
 
@@ -166,9 +154,7 @@ def _judge_rest(machine: Machine, need: Requirement) -> list[Check]:
     cores = f"{machine.cpu_cores} cores ({machine.cpu_name})"
     cpu = Check("CPU", "ok", cores)
     if machine.cpu_cores < need.cpu_cores:
-        cpu = Check(
-            "CPU", "warning", cores, f"Loading pictures will be slow: {need.cpu_cores} cores are better."
-        )
+        cpu = Check("CPU", "warning", cores, f"Loading pictures will be slow: {need.cpu_cores} cores are better.")
     ram = Check("RAM", "ok", f"{machine.ram_gb:.1f} GB")
     if machine.ram_gb < need.ram_gb:
         advice = f"{need.ram_gb:.0f} GB are needed, or the process is killed half-way."

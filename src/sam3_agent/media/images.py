@@ -19,10 +19,9 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
+from sam3.decoding import MAX_BYTES, MAX_PIXELS, decode, from_array, from_pil
 from sam3.errors import BadInput
-from sam3.images import MAX_PIXELS
 from sam3.types import UInt8Array
-from sam3_agent.media.decoding import MAX_BYTES, decode, from_array, from_pil
 
 DATA_URL = re.compile(r"data:(image/[\w.+-]+)?(?:;[\w=.+-]+)*?(;base64)?,", re.IGNORECASE)
 

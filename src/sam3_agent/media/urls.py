@@ -16,11 +16,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from sam3.decoding import MAX_BYTES, MAX_PIXELS, decode
 from sam3.errors import BadInput, Unavailable
-from sam3.images import MAX_PIXELS
 from sam3.types import UInt8Array
 from sam3_agent.media.addresses import Resolver, pin, resolve
-from sam3_agent.media.decoding import MAX_BYTES, decode
 
 MAX_REDIRECTS = 3
 TIMEOUT = 10.0  # seconds for the whole, redirects included

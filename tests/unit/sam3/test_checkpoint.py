@@ -49,7 +49,9 @@ def test_half_precision_on_disk_is_single_in_memory(tmp_path: Path, tokenizer_fi
 def test_the_published_folder_of_the_video_model_holds_the_detector(saved: Path) -> None:
     state = load_file(saved / "model.safetensors")
     renamed = {f"detector_model.{name}": value for name, value in state.items()}
-    save_file(renamed | {"tracker_model.weight": torch.zeros(1)}, saved / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        renamed | {"tracker_model.weight": torch.zeros(1)}, saved / "model.safetensors", metadata={"format": "pt"}
+    )
     config = {"model_type": "sam3_video", "detector_config": json.loads((saved / "config.json").read_text())}
     (saved / "config.json").write_text(json.dumps(config))
     loaded = load_checkpoint(saved)

@@ -55,6 +55,11 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.png")[0, 0].tolist() == [128, 128, 128]
 
 
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (20, 20), (0, 0, 0, 0)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").min() == 255
+
+
 def truncate(path: Path) -> None:
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-500])
@@ -63,10 +68,10 @@ def truncate(path: Path) -> None:
 BAD = {
     "missing": (lambda path: None, "no such picture"),
     "empty": (lambda path: path.touch(), "the file is empty"),
-    "text": (lambda path: path.write_text("chicken"), "not a readable picture"),
-    "truncated": (truncate, "not a readable picture"),
+    "text": (lambda path: path.write_text("chicken"), "not a JPEG, PNG"),
+    "truncated": (truncate, "cut short or damaged"),
     "one pixel": (lambda path: Image.new("RGB", (1, 1)).save(path), "1 x 1"),
-    "folder": (lambda path: path.mkdir(), "not a readable picture"),
+    "folder": (lambda path: path.mkdir(), "cannot be read"),
 }
 
 

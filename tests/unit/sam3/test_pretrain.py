@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from sam3.checkpoint import lite_config
 from sam3.detector import Sam3Detector
-from sam3.pretrain.align import CellStream, alignment_loss, cell_logits, coarse_vision, place_queries
-from sam3.pretrain.pretrain import spread_queries
-from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig
+from sam3.pretrain.align import (
+    AlignConfig,
+    CellStream,
+    NameStates,
+    align,
+    alignment_loss,
+    cell_logits,
+    coarse_vision,
+    name_states,
+    naming_loss,
+    place_queries,
+)
+from sam3.pretrain.dense import DenseConfig, PretrainModule
+from sam3.pretrain.held_out import Held, unseen_stream
+from sam3.pretrain.pretrain import FROZEN, spread_queries
+from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig, hold_back
 from sam3.scenes.pack import Pack
 from sam3.scenes.phrases import Vocabulary, Wording, matching, negative_phrase, positive_phrase
 from sam3.tokenizer import Tokenizer, build_tokenizer_file
+from sam3.train.loss_config import LossConfig
+from sam3.train.module import OptimizerConfig
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +97,97 @@ def test_a_colour_narrows_a_name(maker: SceneMaker) -> None:
     assert matching(objects, name, "no such colour") == ()
 
 
-def test_cells_learn_from_what_covers_them(maker: SceneMaker, vocabulary: Vocabulary) -> None:
+def test_the_alignment_is_content_when_places_name_what_covers_them(maker: SceneMaker, vocabulary: Vocabulary) -> None:
     batch = CellStream(maker, vocabulary, scenes=2).batch(3)
-    cells = (maker.config.size // 16) ** 2
-    good = torch.full((2, cells, len(vocabulary.names)), -8.0)
+    places, size = (maker.config.size // 16) ** 2, len(vocabulary.names)
+    right = torch.full((2, places, size), -8.0)
     for at, row in enumerate(batch.scene.tolist()):
-        held = batch.cover[at].flatten() > 0.5
-        good[row][held] = batch.names[at] * 16 - 8
-    assert float(alignment_loss(good, batch)) < 1.0 < float(alignment_loss(-good, batch))
+        right[row][batch.cover[at].flatten() > 0.5] = batch.names[at] * 16 - 8
+
+    def loss_of(logits: torch.Tensor) -> float:
+        # with one "head" of width `size` and names as unit vectors, the queries are the logits themselves
+        return float(
+            alignment_loss(
+                Identity(size), logits * size**0.5, batch, NameStates(torch.eye(size), torch.zeros(size)), 50
+            )
+        )
+
+    assert loss_of(right) < 1.0 < loss_of(-right)
+
+
+class Identity:
+    """As much of a detector as `cell_logits` touches, with every projection left out."""
+
+    def __init__(self, size: int) -> None:
+        attention = SimpleNamespace(k_proj=lambda keys: keys, num_attention_heads=1)
+        layer = SimpleNamespace(cross_attn=attention)
+        self.detr_encoder = SimpleNamespace(layers=[layer])
+        self.text_projection = lambda states: states
+
+
+def test_a_true_name_competes_with_false_names_only() -> None:
+    names = torch.tensor([[1.0, 1.0, 0.0]])
+    assert float(naming_loss(torch.tensor([[9.0, 9.0, -9.0]]), names)) < 1e-3
+    assert float(naming_loss(torch.tensor([[9.0, -9.0, -9.0]]), names)) == pytest.approx(0.5 * np.log(2), abs=1e-3)
+
+
+def test_an_alignment_goes_on_from_its_last_save(
+    maker: SceneMaker, vocabulary: Vocabulary, stream: SceneStream, tmp_path: Path
+) -> None:
+    config = AlignConfig(steps=2, scenes=1, names=20, save_every=1)
+    model = Sam3Detector(lite_config())
+    align(model, maker, vocabulary, stream.tokenizer, config, FROZEN, tmp_path / "align.ckpt")
+    assert torch.load(tmp_path / "align.ckpt", weights_only=True)["step"] == 2
+    fresh = Sam3Detector(lite_config())
+    align(fresh, maker, vocabulary, stream.tokenizer, config, FROZEN, tmp_path / "align.ckpt")  # nothing is left to do
+    torch.testing.assert_close(fresh.state_dict(), model.state_dict())
+
+
+def test_unseen_scenes_share_neither_style_nor_background_with_training(pack: Pack, stream: SceneStream) -> None:
+    unseen = unseen_stream(pack, stream.tokenizer, stream.maker.config)
+    assert {cutout.style for cutout in unseen.maker.drawn} == {"fxemoji"}
+    seen, kept = hold_back(pack.backgrounds)
+    assert not {background.source for background in seen} & {
+        background.source for background in unseen.maker.backgrounds
+    }
+    assert len(seen) + len(kept) == len(pack.backgrounds) and kept
+
+
+def test_held_out_figures_know_a_good_answer() -> None:
+    held = Held(presence=[0.9, 0.8, 0.1], truth=[1, 1, 0], reached=[0.5, 1.0], chosen=[1.0], masked=[0.25])
+    assert held.figures() == pytest.approx(
+        {
+            "held/presence_auc": 1.0,
+            "held/presence_right": 1.0,
+            "held/reached_iou": 0.75,
+            "held/chosen_iou": 1.0,
+            "held/mask_iou": 0.25,
+        }
+    )
+
+
+def test_pretraining_tells_every_place_and_keeps_the_words(
+    pack: Pack, stream: SceneStream, maker: SceneMaker, vocabulary: Vocabulary
+) -> None:
+    torch.manual_seed(0)
+    model = Sam3Detector(lite_config())
+    module = PretrainModule(
+        model,
+        LossConfig(queries_per_object=3),
+        OptimizerConfig(),
+        1,
+        (*FROZEN, "text_encoder"),
+        dense=DenseConfig(names=20),
+        names=name_states(model, vocabulary, stream.tokenizer),
+    )
+    logged: dict[str, torch.Tensor] = {}
+    module._log = lambda stage, loss, terms, count: logged.update(terms)  # type: ignore[method-assign]
+    big = SceneMaker(pack.select(holdout=[""]), pack.backgrounds, StreamConfig(scenes=1, phrases=3))
+    module.training_step(SceneStream(big, vocabulary, stream.tokenizer).batch(0), 0).backward()
+    assert {"names", "encoded", "box_near", "giou_near", "presence"} <= set(logged)
+    assert all(parameter.grad is None for parameter in model.text_encoder.parameters())
+    assert model.vision_encoder.backbone.trunk.blocks[6][0].conv_pw.weight.grad is not None
+    assert model.vision_encoder.backbone.trunk.conv_stem.weight.grad is None
 
 
 def test_the_alignment_scores_every_place_against_every_name() -> None:

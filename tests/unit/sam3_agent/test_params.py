@@ -103,9 +103,7 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
 
 
-def test_names_of_the_concept_are_the_concept_and_its_synonyms(
-    tmp_path: Path, content: dict[str, Any]
-) -> None:
+def test_names_of_the_concept_are_the_concept_and_its_synonyms(tmp_path: Path, content: dict[str, Any]) -> None:
     content["concept"] = "Duck"
     params = load_params(written(tmp_path, content))
     assert params.names_of_concept() == ("duck", "drake", "duckling", "mallard")

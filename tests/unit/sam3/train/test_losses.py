@@ -12,7 +12,7 @@ from sam3.detector import Sam3Detector
 from sam3.train.loss_config import LossConfig
 from sam3.train.losses import detection_loss
 from sam3.train.mask_losses import mask_losses, resize_masks
-from sam3.train.matcher import MatchCosts, match
+from sam3.train.matcher import MatchCosts, match, match_many
 from sam3.train.module import DetectorModule, OptimizerConfig
 from sam3.train.targets import PairBatch
 
@@ -105,6 +105,21 @@ def test_more_objects_than_queries_matches_as_many_as_there_are() -> None:
     boxes = torch.rand(1, 2, 4).sort(-1).values
     found = match(torch.zeros(1, 2), boxes, [torch.rand(5, 4).sort(-1).values], MatchCosts())
     assert len(found.query) == 2 and len(set(found.query.tolist())) == 2
+
+
+def test_several_queries_answer_for_an_object_the_nearest_of_its_own_pair_first() -> None:
+    here, near, far = [0.1, 0.1, 0.3, 0.3], [0.12, 0.1, 0.3, 0.3], [0.6, 0.6, 0.9, 0.9]
+    boxes = torch.tensor([[far, here, near], [here, near, far]])
+    targets = [torch.tensor([here]), torch.tensor([far])]
+    found = match_many(torch.zeros(2, 3), boxes, targets, MatchCosts(), several=2)
+    assert found.pair.tolist() == [0, 0, 1, 1] and found.target.tolist() == [0, 0, 1, 1]
+    assert found.query[:2].tolist() == [1, 2] and found.query[2] == 2
+
+
+def test_queries_near_an_object_learn_its_box_only_when_asked(model: Sam3Detector, batch: PairBatch) -> None:
+    _, alone = loss_of(model, batch, LossConfig())
+    loss, many = loss_of(model, batch, LossConfig(queries_per_object=3))
+    assert "box_near" not in alone and float(many["box_near"]) > 0 and torch.isfinite(loss)
 
 
 def test_perfect_masks_cost_nothing() -> None:

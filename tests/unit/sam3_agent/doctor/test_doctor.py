@@ -30,9 +30,7 @@ def test_a_probe_that_raises_is_a_failed_row() -> None:
 
 
 def test_a_probe_that_hangs_is_given_up() -> None:
-    hung, fine = check.examine(
-        {"nfs": lambda: time.sleep(5), "y": lambda: Check("y", "ok", "")}, patience=0.1
-    )  # type: ignore[dict-item, return-value]
+    hung, fine = check.examine({"nfs": lambda: time.sleep(5), "y": lambda: Check("y", "ok", "")}, patience=0.1)  # type: ignore[dict-item, return-value]
     assert (hung.status, hung.found) == ("failed", "no answer in 0.1 s")
     assert fine.status == "ok"
 
@@ -48,9 +46,7 @@ def test_a_probe_that_hangs_is_given_up() -> None:
 def test_only_what_the_demo_needs_sets_the_exit_status(
     tmp_path: Path, monkeypatch, capsys, needed, optional, status, words
 ) -> None:
-    monkeypatch.setattr(
-        check, "needed_probes", lambda root: {"disk": lambda: Check("disk", needed, "[5 GB]")}
-    )
+    monkeypatch.setattr(check, "needed_probes", lambda root: {"disk": lambda: Check("disk", needed, "[5 GB]")})
     monkeypatch.setattr(check, "optional_probes", lambda root: {"W&B": lambda: Check("W&B", optional, "")})
     out = tmp_path / "doctor.json"
     with pytest.raises(SystemExit) as end:

@@ -155,18 +155,14 @@ def test_an_mlflow_server(tmp_path: Path, server: str, dead: str, monkeypatch: p
         ({"WANDB_MODE": "disabled", "WANDB_API_KEY": "x"}, "not configured"),
     ],
 )
-def test_wandb_without_a_network(
-    environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wandb_without_a_network(environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     row = trackers.check_wandb()
     assert row.status == "ok" and words in row.found
 
 
-def test_wandb_online_is_asked(
-    tmp_path: Path, server: str, dead: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wandb_online_is_asked(tmp_path: Path, server: str, dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password key\n")
     monkeypatch.setenv("WANDB_BASE_URL", server)
     assert "online" in trackers.check_wandb().found
@@ -187,9 +183,7 @@ def test_prefect_runs_without_a_server(server: str, dead: str, tmp_path: Path, m
 
 def test_git_state_is_told(tmp_path: Path) -> None:
     def git(*argv: str) -> None:
-        subprocess.run(
-            ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *argv], check=True
-        )
+        subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *argv], check=True)
 
     assert checkout.check_git(tmp_path).status == "failed"
     git("init", "-q")

@@ -18,9 +18,7 @@ def no_tools(argv: object) -> str:
     raise FileNotFoundError
 
 
-def test_the_verb_prints_a_table_and_writes_a_report(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_prints_a_table_and_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "reports" / "hardware.json"
     with pytest.raises(SystemExit) as end:
         cli.main(["check-hardware", "--profile", "demo", "--folder", str(tmp_path), "--out", str(out)])

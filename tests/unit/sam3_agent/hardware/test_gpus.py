@@ -74,9 +74,7 @@ def test_holders_go_to_their_card_even_with_commas_in_the_name() -> None:
 
 
 def test_an_old_driver_that_refuses_the_process_query_names_nobody() -> None:
-    (gpu,) = find_gpus(
-        Recorded(query_gpu=ONE_A100, query_compute_apps=Unavailable("nvidia-smi: invalid field"))
-    )
+    (gpu,) = find_gpus(Recorded(query_gpu=ONE_A100, query_compute_apps=Unavailable("nvidia-smi: invalid field")))
     assert gpu.holders == ()
 
 
@@ -86,9 +84,7 @@ def test_mig_slices_are_listed() -> None:
 
 
 def test_mig_without_slices() -> None:
-    (gpu,) = find_gpus(
-        Recorded(query_gpu=MIG, query_compute_apps="", L="GPU 0: NVIDIA A100 (UUID: GPU-aa)\n")
-    )
+    (gpu,) = find_gpus(Recorded(query_gpu=MIG, query_compute_apps="", L="GPU 0: NVIDIA A100 (UUID: GPU-aa)\n"))
     assert gpu.slices == ()
 
 
