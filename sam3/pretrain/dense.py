@@ -48,7 +48,8 @@ class PretrainModule(DetectorModule):
 
     def training_step(self, batch: SceneBatch, _: int) -> Tensor:  # type: ignore[override]
         """Loss of one batch; Lightning steps the optimiser."""
-        found = self(batch)
+        # EfficientNet's depthwise convolutions run twice as fast with channels last
+        found = self(replace(batch, pixels=batch.pixels.contiguous(memory_format=torch.channels_last)))
         loss, terms = detection_loss(self.model, found, batch, self.loss_config)
         queries = place_queries(self.model, replace(found.vision, rows=None))
         names = alignment_loss(self.model, queries, batch, NameStates(self.end, self.start), self.dense.names)

@@ -35,10 +35,9 @@ from sam3.train.log import set_aside
 from sam3.train.loss_config import LossConfig
 from sam3.train.module import OptimizerConfig
 
+TRUNK = "vision_encoder.backbone.trunk"
 # what ImageNet knows about edges and textures stays; the deeper stages learn how things are drawn
-FROZEN = tuple(
-    f"vision_encoder.backbone.trunk.{name}" for name in ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2")
-)
+FROZEN = tuple(f"{TRUNK}.{name}" for name in ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2"))
 
 
 @dataclass
@@ -196,7 +195,7 @@ def detect(model: Sam3Detector, stream: SceneStream, unseen: SceneStream, config
         config.loss,
         config.optimizer,
         config.detect.steps,
-        (*FROZEN, "text_encoder"),
+        (TRUNK, "text_encoder"),
         dense=config.dense,
         names=name_states(model, stream.vocabulary, stream.tokenizer),
     )

@@ -56,13 +56,15 @@ def answered(query: str, pictures: list[Path], checkpoint: str, engine: str, thr
         BadInput: a picture is not there or cannot be read, or the threshold is no probability.
     """
     from sam3_agent.conversation import Agent
+    from sam3_agent.understanding.language_model import LanguageModel
 
     if not 0 <= threshold <= 1:
         raise BadInput(f"--threshold {threshold}: expected a number from 0 to 1.", field="threshold")
     for picture in pictures:
         if not picture.is_file():
             raise BadInput(f"{picture}: no such file. Give the path of a picture.", field="pictures")
-    agent = Agent(checkpoint=checkpoint, engine_name=engine, threshold=threshold)
+    planner = LanguageModel.from_environment()
+    agent = Agent(checkpoint=checkpoint, engine_name=engine, threshold=threshold, planner=planner)
     return agent.process(query=query, media=list(pictures))
 
 
