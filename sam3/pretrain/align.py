@@ -226,3 +226,24 @@ def learning(model: Sam3Detector, frozen: Sequence[str], config: AlignConfig) ->
     heads = [backbone.position_embeddings, *(parameter for part in parts for parameter in part.parameters())]
     rate = config.learning_rate
     return [{"params": trunk, "lr": rate * config.trunk_scale}, {"params": heads, "lr": rate}]
+
+
+@torch.no_grad()
+def even_out(model: Sam3Detector, pixels: Tensor, names: NameStates) -> None:
+    """Bring what pictures and words hand to the DETR to a root mean square of 1, without changing any logit.
+
+    The alignment is free to choose its scale and ends far above 1. The decoder normalises after adding, so features
+    that large would drown what makes one query differ from another, and its attention would be settled by chance.
+
+    Args:
+        pixels: (B, 3, S, S), some scenes to measure on.
+    """
+    layer, neck = model.detr_encoder.layers[0], model.vision_encoder.neck.fpn_layers[2]
+    seen = coarse_vision(model, pixels).levels[-1].square().mean().sqrt()
+    for module in (neck.proj2, layer.self_attn.o_proj):  # what is added up scales together, and is normalised next
+        module.weight.div_(seen)
+        module.bias.div_(seen)
+    said = model.text_projection(names.end).square().mean().sqrt()
+    model.text_projection.weight.div_(said)
+    model.text_projection.bias.div_(said)
+    layer.cross_attn.k_proj.weight.mul_(said)  # its bias is the same for all words, and falls out of a softmax

@@ -24,7 +24,7 @@ from sam3.detector import Sam3Detector
 from sam3.errors import BadConfig, Unavailable
 from sam3.files import atomic_write
 from sam3.pretrain import text as words
-from sam3.pretrain.align import AlignConfig, align, name_states
+from sam3.pretrain.align import AlignConfig, align, even_out, name_states
 from sam3.pretrain.dense import DenseConfig, PretrainModule
 from sam3.pretrain.held_out import HeldOutFigures, unseen_stream
 from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig, hold_back
@@ -96,6 +96,7 @@ def pretrain(config: PretrainConfig) -> Path:
     if not (out / "aligned.pt").is_file():
         load_state(model, out / "text.pt")
         align(model, maker, vocabulary, tokenizer, config.align, FROZEN, out / "align.ckpt")
+        even_out(model, SceneStream(maker, vocabulary, tokenizer).batch(0).pixels, name_states(model, vocabulary, tokenizer))
         spread_queries(model)
         save_state(model, out / "aligned.pt")
     load_state(model, out / "aligned.pt")
@@ -164,6 +165,23 @@ def spread_queries(model: Sam3Detector) -> None:
         nn.init.normal_(decoder.query_embed.weight, std=1.0)
         nn.init.zeros_(decoder.box_head.layer3.weight)
         nn.init.zeros_(decoder.box_head.layer3.bias)
+        for axis in (decoder.box_rpb_embed_x, decoder.box_rpb_embed_y):
+            look_into_the_box(axis)
+        for layer in decoder.layers:  # a query stays itself until it has learned what to take in
+            for attention, share in ((layer.self_attn, 0.5), (layer.text_cross_attn, 0.3), (layer.vision_cross_attn, 0.3)):
+                attention.o_proj.weight.mul_(share)
+
+
+def look_into_the_box(embed: nn.Module) -> None:
+    """Let a query's attention fall off outside its box from the start, for one head slower than for the next.
+
+    The two inputs are how far a place lies beyond the near and the far edge, on a log scale; two hidden units say how
+    far it is outside on either side.
+    """
+    nn.init.normal_(embed.layer2.weight, std=0.02)
+    embed.layer1.weight[:2] = torch.tensor([[-1.0, 0.0], [0.0, 1.0]])
+    embed.layer1.bias[:2] = 0.0
+    embed.layer2.weight[:, :2] = -torch.linspace(2.0, 8.0, len(embed.layer2.weight))[:, None]
 
 
 def load_imagenet_trunk(model: Sam3Detector) -> None:
