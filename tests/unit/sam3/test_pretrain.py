@@ -19,6 +19,7 @@ from sam3.pretrain.align import (
     alignment_loss,
     cell_logits,
     coarse_vision,
+    even_out,
     name_states,
     naming_loss,
     place_queries,
@@ -197,6 +198,35 @@ def test_the_alignment_scores_every_place_against_every_name() -> None:
         queries = place_queries(model, coarse_vision(model, torch.zeros(1, 3, 256, 256)))
         logits = cell_logits(model, queries, torch.randn(5, 128), torch.randn(128))
     assert logits.shape == (1, 256, 5) and torch.isfinite(logits).all()
+
+
+def test_scales_are_evened_out_and_no_logit_changes(stream: SceneStream, vocabulary: Vocabulary) -> None:
+    torch.manual_seed(0)
+    model = Sam3Detector(lite_config()).eval()
+    with torch.no_grad():
+        model.text_projection.weight.mul_(40)
+        model.vision_encoder.neck.fpn_layers[2].proj2.weight.mul_(9)
+    names, pixels = name_states(model, vocabulary, stream.tokenizer), torch.rand(2, 3, 256, 256)
+
+    def logits() -> torch.Tensor:
+        with torch.no_grad():
+            return cell_logits(model, place_queries(model, coarse_vision(model, pixels)), *names)
+
+    before = logits()
+    even_out(model, pixels, names)
+    torch.testing.assert_close(logits(), before, rtol=1e-3, atol=1e-3)
+    with torch.no_grad():
+        assert float(coarse_vision(model, pixels).levels[-1].square().mean()) == pytest.approx(1, rel=1e-3)
+        assert float(model.text_projection(names.end).square().mean()) == pytest.approx(1, rel=1e-3)
+
+
+def test_attention_starts_inside_the_box_of_each_query() -> None:
+    model = Sam3Detector(lite_config())
+    spread_queries(model)
+    box = torch.tensor([[[0.5, 0.5, 0.25, 0.25]]])
+    with torch.no_grad():
+        bias = model.detr_decoder._get_rpb_matrix(box, (torch.tensor(16), torch.tensor(16)))[0, :, 0].unflatten(1, (16, 16))
+    assert (bias[:, 8, 8] > bias[:, 8, 2] + 0.5).all() and (bias[:, 8, 8] > bias[:, 14, 8] + 0.5).all()
 
 
 def test_queries_start_apart_and_inside_the_picture() -> None:
