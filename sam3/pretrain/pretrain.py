@@ -31,7 +31,7 @@ from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig, hold_bac
 from sam3.scenes.pack import Pack
 from sam3.scenes.phrases import Vocabulary
 from sam3.tokenizer import Tokenizer, build_tokenizer_file
-from sam3.train.log import set_aside
+from sam3.train.log import set_aside, whole_log
 from sam3.train.loss_config import LossConfig
 from sam3.train.module import OptimizerConfig
 
@@ -101,7 +101,8 @@ def pretrain(config: PretrainConfig) -> Path:
         save_state(model, out / "aligned.pt")
     load_state(model, out / "aligned.pt")
     detect(model, SceneStream(maker, vocabulary, tokenizer), unseen_stream(pack, tokenizer, config.stream), config, out)
-    return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16)
+    curve = {"curve.csv": whole_log(out / "log")}
+    return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16, extra=curve)
 
 
 def text_step(
