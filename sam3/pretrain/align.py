@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,12 +29,17 @@ from sam3.pretrain.stream import SceneBatch, SceneMaker, cells, normalise, shrin
 from sam3.pretrain.text import end_states
 from sam3.scenes.phrases import Vocabulary
 from sam3.tokenizer import Tokenizer
+from sam3.train.schedule import share_of_rate
 
 
 @dataclass
 class AlignConfig:
-    """`steps` of `scenes` scenes each; the trunk learns at `trunk_scale` times the learning rate;
-    about `names` absent names are asked of every place."""
+    """Length and pace of the alignment.
+
+    Attributes:
+        steps, scenes: optimiser steps, and scenes in each. trunk_scale: the trunk's share of the learning rate.
+        names: about so many absent names are asked of every place.
+    """
 
     steps: int = 1500
     scenes: int = 16
@@ -181,16 +187,16 @@ def align(
     groups = learning(model, frozen, config)
     parameters = [parameter for group in groups for parameter in group["params"]]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [group["lr"] for group in groups], total_steps=config.steps, pct_start=0.05
-    )
+    rate = partial(share_of_rate, total=config.steps)
     first = 0
     if resume.is_file():
         held = torch.load(resume, weights_only=True)
-        first = held["step"]
+        first = int(held["step"])
         model.load_state_dict(held["model"])
         optimizer.load_state_dict(held["optimizer"])
-        schedule.load_state_dict(held["schedule"])
+        for group, fresh in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = group["initial_lr"] = fresh["lr"]  # the rate of this config, not of the saved step
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(first + step))
     stream = CellStream(maker, vocabulary, config.scenes, first)
     loader = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
     model.train()
@@ -209,9 +215,9 @@ def align(
         smooth = float(loss) if smooth is None else 0.98 * smooth + 0.02 * float(loss.detach())
         bar.set_postfix(loss=f"{smooth:.3f}")
         if (step + 1) % config.save_every == 0:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
             with atomic_write(resume, "wb") as file:
-                torch.save(state | {"schedule": schedule.state_dict(), "step": step + 1}, file)
+                torch.save(state, file)
 
 
 def learning(model: Sam3Detector, frozen: Sequence[str], config: AlignConfig) -> list[dict[str, Any]]:

@@ -96,7 +96,9 @@ def pretrain(config: PretrainConfig) -> Path:
     if not (out / "aligned.pt").is_file():
         load_state(model, out / "text.pt")
         align(model, maker, vocabulary, tokenizer, config.align, FROZEN, out / "align.ckpt")
-        even_out(model, SceneStream(maker, vocabulary, tokenizer).batch(0).pixels, name_states(model, vocabulary, tokenizer))
+        even_out(
+            model, SceneStream(maker, vocabulary, tokenizer).batch(0).pixels, name_states(model, vocabulary, tokenizer)
+        )
         spread_queries(model)
         save_state(model, out / "aligned.pt")
     load_state(model, out / "aligned.pt")
@@ -169,7 +171,11 @@ def spread_queries(model: Sam3Detector) -> None:
         for axis in (decoder.box_rpb_embed_x, decoder.box_rpb_embed_y):
             look_into_the_box(axis)
         for layer in decoder.layers:  # a query stays itself until it has learned what to take in
-            for attention, share in ((layer.self_attn, 0.5), (layer.text_cross_attn, 0.3), (layer.vision_cross_attn, 0.3)):
+            for attention, share in (
+                (layer.self_attn, 0.5),
+                (layer.text_cross_attn, 0.3),
+                (layer.vision_cross_attn, 0.3),
+            ):
                 attention.o_proj.weight.mul_(share)
 
 

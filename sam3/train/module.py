@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from sam3.detector import Grounding, Sam3Detector
 from sam3.train.loss_config import LossConfig
 from sam3.train.losses import detection_loss
+from sam3.train.schedule import share_of_rate
 from sam3.train.targets import PairBatch
 
 
@@ -110,7 +112,8 @@ class DetectorModule(L.LightningModule):
         """AdamW over what learns; decay on matrices only."""
         config = self.optimizer_config
         optimizer = torch.optim.AdamW(list(self._groups()), lr=config.learning_rate, betas=(0.9, 0.98))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        rate = partial(share_of_rate, total=self.total_steps, warmup=config.warmup, floor=config.floor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _groups(self) -> Iterator[dict[str, Any]]:
@@ -132,15 +135,6 @@ class DetectorModule(L.LightningModule):
                         "lr": config.learning_rate * scales.get(part, 1.0),
                         "weight_decay": config.weight_decay if decay else 0.0,
                     }
-
-    def _rate(self, step: int) -> float:
-        """Share of the learning rate at a step: linear up, cosine down to `floor`."""
-        config = self.optimizer_config
-        warm = max(int(config.warmup * self.total_steps), 1)
-        if step < warm:
-            return (step + 1) / warm
-        done = min((step - warm) / max(self.total_steps - warm, 1), 1.0)
-        return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def trainable_parameters(model: nn.Module) -> int:

@@ -10,7 +10,8 @@ import lightning as L
 
 WINDOW = 60  # steps
 FLAT = 0.02  # relative change of the presence loss over a window below which it is called flat
-LEARNT = 0.1  # a presence loss below this has nothing left to learn
+LEARNT = 0.35  # half of what guessing costs (ln 2); below it the model knows more than that
+AGAIN = 0.9  # a second warning only once the loss has fallen to this share of the level of the first
 SPIKE = 10.0  # times the median gradient norm
 
 
@@ -24,7 +25,7 @@ class Watch(L.Callback):
         self.presence: deque[float] = deque(maxlen=2 * WINDOW)
         self.norms: deque[float] = deque(maxlen=WINDOW)
         self.said: list[str] = []
-        self._flat = False
+        self._warned_at: float | None = None
         self._say = say
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -57,9 +58,9 @@ class Watch(L.Callback):
         values = list(self.presence)
         before, now = statistics.fmean(values[:WINDOW]), statistics.fmean(values[WINDOW:])
         flat = now > LEARNT and (before - now) < FLAT * before
-        first, self._flat = flat and not self._flat, flat
-        if not first:
+        if not flat or (self._warned_at is not None and now > AGAIN * self._warned_at):
             return []
+        self._warned_at = now
         return [
             f"step {step}: presence loss is flat at {now:.2f} for {WINDOW} steps. The model is not learning whether the "
             "concept is there: check that negatives are really without it, or raise loss.presence_loss_weight."

@@ -47,7 +47,7 @@ def demo(
     questions = read_questions(pictures, settings.concept)
     weights = checkpoint or exported_or_trained()
     console = Console()
-    console.print(summary_table(run))
+    console.print(summary_table(run, console.width))
     console.print(verdict(run), highlight=False)
     answer_all(Agent(checkpoint=weights), questions, out, console)
     console.print(f"answered by {weights}", style="dim", highlight=False)

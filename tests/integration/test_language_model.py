@@ -80,7 +80,9 @@ def test_the_plan_comes_back_and_the_schema_was_sent(endpoint: Endpoint) -> None
     assert "clucking" in request["messages"][1]["content"]
 
 
-@pytest.mark.parametrize("rubbish", ["I think you want hens", "{}", '{"understood": true, "plan": {"verb": "fly"}}', ""])
+@pytest.mark.parametrize(
+    "rubbish", ["I think you want hens", "{}", '{"understood": true, "plan": {"verb": "fly"}}', ""]
+)
 def test_rubbish_gets_one_second_try_with_the_error(endpoint: Endpoint, rubbish: str) -> None:
     endpoint.answers = [rubbish, understood(HENS)]
     assert endpoint.model().plan("clucking things") == HENS

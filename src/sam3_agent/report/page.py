@@ -63,7 +63,7 @@ def report(
         stream.write(summary_text(run))
     write_json(out.with_name("summary.json"), summary_json(run))
     console = Console()
-    console.print(summary_table(run))
+    console.print(summary_table(run, console.width))
     console.print(verdict(run), highlight=False)
     _attach(run, out)
     print(f"{out} ({len(page) / 1e6:.1f} MB), open it in a browser")

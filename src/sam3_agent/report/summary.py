@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Z95 = 1.959964
+WIDE = 116  # columns that the table needs with its words
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,8 @@ def is_better(figure: Figure) -> bool | None:
     return (figure.change > 0) == figure.up
 
 
-def summary_table(run: FinishedRun) -> Table:
-    """The table for the terminal."""
+def summary_table(run: FinishedRun, width: int) -> Table:
+    """The table for a terminal of `width` columns; a narrow one goes without the words beside the figures."""
     from rich.table import Table
 
     table = Table(title=f"{run.concept}: {run.candidate.checkpoint} against {run.baseline.checkpoint}", title_justify="left",
@@ -126,12 +127,15 @@ def summary_table(run: FinishedRun) -> Table:
     table.add_column("figure", no_wrap=True)
     for heading in ("baseline", "fine-tuned", "change"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("what it says", style="dim")
+    wide = width >= WIDE
+    if wide:
+        table.add_column("what it says", style="dim", no_wrap=True)
     for figure in figures(run):
         style = {True: "green", False: "red", None: ""}[is_better(figure)]
         cells = (shown(figure.before, figure.whole), shown(figure.after, figure.whole))
         change = f"[{style}]{change_shown(figure)}[/]" if style else change_shown(figure)
-        table.add_row(figure.name, *cells, change, figure.meaning, style="bold" if figure.name == "cgF1" else "")
+        meaning = [figure.meaning] if wide else []
+        table.add_row(figure.name, *cells, change, *meaning, style="bold" if figure.name == "cgF1" else "")
     return table
 
 
@@ -140,7 +144,7 @@ def summary_text(run: FinishedRun, width: int = 124) -> str:
     from rich.console import Console
 
     console = Console(width=width, no_color=True, record=True, file=io.StringIO())
-    console.print(summary_table(run))
+    console.print(summary_table(run, console.width))
     console.print(verdict(run))
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"
 

@@ -124,7 +124,10 @@ class LanguageModel:
             async with (
                 asyncio.timeout(settings.deadline),
                 AsyncOpenAI(
-                    base_url=settings.url, api_key=settings.key.get_secret_value(), max_retries=0, timeout=settings.deadline
+                    base_url=settings.url,
+                    api_key=settings.key.get_secret_value(),
+                    max_retries=0,
+                    timeout=settings.deadline,
                 ) as client,
             ):
                 return await self._asked(client, query)

@@ -225,7 +225,9 @@ def test_attention_starts_inside_the_box_of_each_query() -> None:
     spread_queries(model)
     box = torch.tensor([[[0.5, 0.5, 0.25, 0.25]]])
     with torch.no_grad():
-        bias = model.detr_decoder._get_rpb_matrix(box, (torch.tensor(16), torch.tensor(16)))[0, :, 0].unflatten(1, (16, 16))
+        bias = model.detr_decoder._get_rpb_matrix(box, (torch.tensor(16), torch.tensor(16)))[0, :, 0].unflatten(
+            1, (16, 16)
+        )
     assert (bias[:, 8, 8] > bias[:, 8, 2] + 0.5).all() and (bias[:, 8, 8] > bias[:, 14, 8] + 0.5).all()
 
 

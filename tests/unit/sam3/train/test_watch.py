@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from sam3.train.batch_size import HIGH, LOW, search_batch_size
@@ -24,8 +26,14 @@ def test_a_falling_presence_loss_is_not() -> None:
     assert said([0.69 * 0.99**step for step in range(steps)], [1.0] * steps) == []
 
 
+def test_a_loss_that_trembles_at_one_level_is_said_once() -> None:
+    steps = 12 * WINDOW
+    trembling = [0.6 + 0.1 * math.sin(step / 25) for step in range(steps)]
+    assert len(said(trembling, [1.0] * steps)) == 1
+
+
 def test_a_presence_loss_that_has_been_learnt_may_be_flat() -> None:
-    assert said([0.02] * (4 * WINDOW), [1.0] * (4 * WINDOW)) == []
+    assert said([0.3] * (4 * WINDOW), [1.0] * (4 * WINDOW)) == []
 
 
 def test_a_gradient_spike_is_said() -> None:
