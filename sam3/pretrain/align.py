@@ -212,7 +212,7 @@ def align(
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        smooth = float(loss) if smooth is None else 0.98 * smooth + 0.02 * float(loss.detach())
+        smooth = float(loss.detach()) if smooth is None else 0.98 * smooth + 0.02 * float(loss.detach())
         bar.set_postfix(loss=f"{smooth:.3f}")
         if (step + 1) % config.save_every == 0:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}

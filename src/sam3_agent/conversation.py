@@ -183,7 +183,7 @@ class Session:
             and reading.trouble in ("nothing named", "unclear", "silent")
         ):
             return (Draft(self._memory.last.plan.model_copy(update={"scope": Scope(at="this")})),), ""
-        lost = not reading.drafts and reading.trouble not in ("unsupported", "silent")
+        lost = not reading.drafts and reading.trouble != "silent"
         if lost and self._agent.planner is not None:
             plan = self._agent.planner.plan(query)
             if plan is not None:

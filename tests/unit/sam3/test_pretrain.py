@@ -133,8 +133,9 @@ def test_a_true_name_competes_with_false_names_only() -> None:
 
 
 def test_an_alignment_goes_on_from_its_last_save(
-    maker: SceneMaker, vocabulary: Vocabulary, stream: SceneStream, tmp_path: Path
+    pack: Pack, vocabulary: Vocabulary, stream: SceneStream, tmp_path: Path
 ) -> None:
+    maker = SceneMaker(pack.select(holdout=[""]), pack.backgrounds, StreamConfig())
     config = AlignConfig(steps=2, scenes=1, names=20, save_every=1)
     model = Sam3Detector(lite_config())
     align(model, maker, vocabulary, stream.tokenizer, config, FROZEN, tmp_path / "align.ckpt")
