@@ -16,12 +16,17 @@ from sam3.train.module import OptimizerConfig
 
 @dataclass
 class ModelConfig:
-    """What is trained: `batch_size` a number or "auto"; `frozen` names submodules that do not learn."""
+    """What is trained: `batch_size` a number or "auto"; `frozen` names submodules that do not learn.
+
+    `focal_alpha` and `focal_gamma` are here, since how sure a model's queries are is a matter of its training.
+    """
 
     checkpoint: str = "sam3-lite"
     learning_rate: float = 1e-5
     clip: float = 0.1
     batch_size: Any = 8
+    focal_alpha: float = 0.5
+    focal_gamma: float = 2.0
     frozen: tuple[str, ...] = ("vision_encoder.backbone", "text_encoder")
     gradient_checkpointing: bool = False
 
