@@ -26,7 +26,8 @@ from sam3.pretrain.align import (
 )
 from sam3.pretrain.dense import DenseConfig, PretrainModule
 from sam3.pretrain.held_out import Held, unseen_stream
-from sam3.pretrain.pretrain import FROZEN, TRUNK, spread_queries
+from sam3.pretrain.pretrain import FROZEN, TRUNK
+from sam3.pretrain.start import spread_queries
 from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig, hold_back
 from sam3.scenes.pack import Pack
 from sam3.scenes.phrases import Vocabulary, Wording, matching, negative_phrase, positive_phrase
