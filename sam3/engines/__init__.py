@@ -7,11 +7,18 @@ engine = load_engine("auto", checkpoint="sam3-lite")
 
 from __future__ import annotations
 
+import importlib
+import logging
 from pathlib import Path
 
 from sam3.errors import BadConfig, Unavailable
 from sam3.types import Engine
 
+# name -> module:class; a class has `load(checkpoint, *, device, threshold)`, `encode` and `ground`
+ENGINES = {
+    "torch": "sam3.engines.torch_engine:TorchEngine",
+    "onnx": "sam3.engines.onnx_engine:OnnxEngine",
+}
 NAMES = ("auto", "torch", "onnx", "jax", "tensorrt", "triton")
 
 
@@ -25,8 +32,8 @@ def load_engine(
     """An engine by name.
 
     Args:
-        name: "torch", "onnx", or "auto": ONNX Runtime for a folder of exported graphs, else PyTorch.
-        checkpoint: "sam3-lite", "facebook/sam3", a checkpoint folder, or (onnx) a folder of exported graphs.
+        name: one of `NAMES`; "auto" picks the fastest that this machine can run and logs which and why.
+        checkpoint: "sam3-lite", "facebook/sam3", a checkpoint folder, or a folder of exported graphs or built engines.
         device: "cpu", "cuda", ...; what the machine has when None.
         threshold: instances below this score are left out.
 
@@ -36,13 +43,12 @@ def load_engine(
     if name not in NAMES:
         raise BadConfig(f"engine {name!r}: expected one of {', '.join(NAMES)}.", field="engine")
     if name == "auto":
-        name = "onnx" if (Path(checkpoint) / "decoder.onnx").is_file() else "torch"
-    if name == "onnx":
-        from sam3.engines.onnx_engine import OnnxEngine
+        from sam3.engines.auto import choose
 
-        return OnnxEngine.load(checkpoint, device=device, threshold=threshold)
-    if name == "torch":
-        from sam3.engines.torch_engine import TorchEngine
-
-        return TorchEngine.load(str(checkpoint), device=device, threshold=threshold)
-    raise Unavailable(f"engine {name!r} is not part of this version. Use torch or onnx.", field="engine")
+        choice = choose(checkpoint, device)
+        logging.getLogger(__name__).info("engine %s: %s", choice.name, choice.why)
+        name, checkpoint, device = choice.name, choice.checkpoint, choice.device
+    if name not in ENGINES:
+        raise Unavailable(f"engine {name!r} is not part of this version. Use {', '.join(ENGINES)}.", field="engine")
+    module, kind = ENGINES[name].split(":")
+    return getattr(importlib.import_module(module), kind).load(checkpoint, device=device, threshold=threshold)
