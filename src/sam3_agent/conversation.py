@@ -12,26 +12,34 @@ given for words that the grammar does not understand; without one the agent asks
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from sam3.errors import BadInput
 from sam3.types import Engine
+from sam3_agent.cache.caches import Caches
 from sam3_agent.execution.answers import Executor
+from sam3_agent.execution.doubt import Mirror
+from sam3_agent.execution.exemplars import Exemplar, with_exemplars
 from sam3_agent.execution.media import Medium, media_of
-from sam3_agent.execution.outcome import Answer, Outcome, Result, Status
-from sam3_agent.execution.seeing import Eyes
+from sam3_agent.execution.outcome import Outcome
+from sam3_agent.execution.seeing import Eyes, version_of
+from sam3_agent.reply import Making, Reply, joined
 from sam3_agent.understanding.grammar import Draft, Reading, read
 from sam3_agent.understanding.plan import Plan, Scope, Segment
 from sam3_agent.understanding.references import Memory, Question, filled, resolve, topic
 from sam3_agent.understanding.refusal import ABILITIES
+
+__all__ = ["Agent", "Planner", "Reply", "Session"]
 
 _ASK_BACK = {
     "nothing named": 'What should I look for? Please name it, for example "the dogs" or "the red car".',
     "open question": 'I find things that you name. What should I look for, for example "the dogs" or "the red car"?',
     "unclear": "I did not understand that. What should I find, count, measure or compare in the picture?",
 }
+Found = Callable[[Plan, Outcome], None]
 
 
 class Planner(Protocol):
@@ -42,59 +50,19 @@ class Planner(Protocol):
         ...
 
 
-@dataclass
-class Reply:
-    """What comes back from a turn.
-
-    Attributes:
-        status: "ok" found or answered, "empty" understood but nothing matches, "clarify" asks back, "unsupported".
-        text: what a person reads; never empty.
-        answer: bool, int, float (a share is 0..1), str (a compared thing), index of a picture, or None.
-        results: the things found, one entry per medium touched.
-        plan: what was understood; None when nothing was.
-        timings: milliseconds by stage: load (media and, once, the engine), understand, encode, ground, answer, total.
-        uncertain: the engine's presence was between 0.4 and 0.6 for something asked for.
-    """
-
-    status: Status
-    text: str
-    answer: Answer = None
-    results: list[Result] = field(default_factory=list)
-    plan: Plan | None = None
-    timings: dict[str, float] = field(default_factory=dict)
-    uncertain: bool = False
-    media: list[Medium] = field(default_factory=list, repr=False)
-
-    def plot(self) -> Any:
-        """The pictures with masks, labels and scores: a PIL image, or a list of them for several media."""
-        from sam3_agent.overlay import draw_result
-
-        drawn = [draw_result(self.media[result.media], result) for result in self.results]
-        return drawn[0] if len(drawn) == 1 else drawn
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything as JSON: masks as COCO RLE, boxes xywh pixels."""
-        return {
-            "status": self.status,
-            "text": self.text,
-            "answer": self.answer,
-            "uncertain": self.uncertain,
-            "plan": self.plan.model_dump(mode="json") if self.plan else None,
-            "plan_words": str(self.plan) if self.plan else None,
-            "timings_ms": {stage: round(value, 3) for stage, value in self.timings.items()},
-            "results": [{"media": result.media, "annotations": result.to_coco()} for result in self.results],
-        }
-
-
 class Agent:
-    """Answers questions about pictures and clips.
+    """Answers questions about pictures and clips. One agent serves many conversations, in any number of threads.
 
     Args:
         engine: anything with the `sam3.types.Engine` methods; None loads `checkpoint` on first use.
         checkpoint: name or folder of weights, for `sam3.engines.load_engine`.
         engine_name: "auto", "torch", "onnx", ... when the engine is loaded here.
         threshold: detections with a lower score are not believed.
+        floor: score below which the engine itself says nothing; conversations may go down to it.
         planner: asked for a plan when the grammar does not understand.
+        caches: of results and embeddings; from the environment when None.
+        mirror: which things are looked at again in the mirrored picture before they are called sure.
+        price_per_gpu_hour: for `Reply.explain()`.
     """
 
     def __init__(
@@ -104,22 +72,37 @@ class Agent:
         *,
         engine_name: str = "auto",
         threshold: float = 0.5,
+        floor: float | None = None,
         planner: Planner | None = None,
+        caches: Caches | None = None,
+        mirror: Mirror = "weak",
+        price_per_gpu_hour: float | None = None,
     ) -> None:
         self._engine = engine
         self._checkpoint = checkpoint
         self._engine_name = engine_name
+        self._loading = threading.Lock()
         self.threshold = threshold
+        self.floor = min(threshold, 0.5) if floor is None else floor
         self.planner = planner
+        self.caches = caches or Caches.of()
+        self.mirror: Mirror = mirror
+        self.price_per_gpu_hour = price_per_gpu_hour
 
     @property
     def engine(self) -> Engine:
         """The engine, loaded when first needed."""
-        if self._engine is None:
-            from sam3.engines import load_engine
+        with self._loading:
+            if self._engine is None:
+                from sam3.engines import load_engine
 
-            self._engine = load_engine(self._engine_name, checkpoint=self._checkpoint)
-        return self._engine
+                self._engine = load_engine(self._engine_name, checkpoint=self._checkpoint, threshold=self.floor)
+            return self._engine
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the engine is there already."""
+        return self._engine is not None
 
     def session(self) -> Session:
         """A new conversation."""
@@ -131,40 +114,88 @@ class Agent:
 
 
 class Session:
-    """One conversation: its media, what was seen of them, and what was asked."""
+    """One conversation: its media, what was seen of them, and what was asked. One turn at a time."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._eyes: Eyes | None = None
+        self._eyes: dict[float, Eyes] = {}
         self._media: list[Medium] = []
         self._memory = Memory()
+        self._lacks = "thing"
+        self._turn = threading.Lock()
+        self.exemplars: list[Exemplar] = []
+        self.threshold = agent.threshold
+        self.mirror: Mirror = agent.mirror
 
     @property
     def media(self) -> list[Medium]:
         """Everything given so far, in order of arrival."""
         return list(self._media)
 
-    def ask(self, query: str, media: Sequence[Any] = ()) -> Reply:
+    @property
+    def nbytes(self) -> int:
+        """Memory that the conversation holds."""
+        return sum(one.nbytes for one in self._media) + sum(eyes.nbytes for eyes in self._eyes.values())
+
+    def ask(self, query: str, media: Sequence[Any] = (), *, found: Found | None = None) -> Reply:
         """A turn of the conversation.
 
         Args:
             query: a question or request in plain words; may refer to earlier turns.
             media: pictures that arrive now: uint8 RGB arrays (H, W, 3), clips (T, H, W, 3), PIL images or paths.
+            found: told of each plan's boxes and counts before doubtful things are looked at again.
 
         Raises:
             sam3.errors.BadInput: a medium cannot be used.
         """
-        start = time.perf_counter()
-        arrived = media_of(media)
-        timings = {"load": 1000 * (time.perf_counter() - start)}
-        numbers = tuple(range(len(self._media), len(self._media) + len(arrived)))
-        self._media += arrived
-        drafts, trouble = self._understood(query, numbers)
-        timings["understand"] = 1000 * (time.perf_counter() - start) - timings["load"]
-        reply = self._answered(drafts, numbers, timings) if drafts else self._asked_back(trouble)
-        timings["total"] = 1000 * (time.perf_counter() - start)
-        reply.timings, reply.media = timings, self._media
-        return reply
+        with self._turn:
+            start = time.perf_counter()
+            arrived = media_of(media)
+            timings = {"load": 1000 * (time.perf_counter() - start)}
+            numbers = tuple(range(len(self._media), len(self._media) + len(arrived)))
+            self._media += arrived
+            drafts, trouble = self._understood(query, numbers)
+            timings["understand"] = 1000 * (time.perf_counter() - start) - timings["load"]
+            making = Making(price_per_gpu_hour=self._agent.price_per_gpu_hour)
+            reply = self._answered(drafts, numbers, timings, making, found) if drafts else self._asked_back(trouble)
+            timings["total"] = 1000 * (time.perf_counter() - start)
+            reply.timings, reply.media, reply.making = timings, self.media, making
+            return reply
+
+    def point_out(self, number: int, box: Sequence[float]) -> Reply:
+        """A thing that was missed: whatever looks like what `box` shows is added to what was asked for last.
+
+        Args:
+            number: of the picture, 0-based.
+            box: xyxy in pixels of the picture as it was handed in.
+
+        Raises:
+            BadInput: no such picture, a clip, no box, or nothing was asked for yet.
+        """
+        if not 0 <= number < len(self._media) or self._media[number].is_clip:
+            raise BadInput(f"picture {number}: this conversation has no such picture.", field="media")
+        last = self._memory.last
+        if last is None:
+            raise BadInput("nothing was asked for yet. First say what to look for.", field="box")
+        exemplar = Exemplar.of(number, box, topic(last.plan.action), self._media[number].frames[0])
+        with self._turn:
+            start = time.perf_counter()
+            before = list(self.exemplars)
+            self.exemplars.append(exemplar)
+            timings: dict[str, float] = {"load": 0.0}
+            making = Making(price_per_gpu_hour=self._agent.price_per_gpu_hour)
+            try:
+                outcome = self._carried_out(last.plan, timings, making, None)
+            except BaseException:
+                self.exemplars = before
+                raise
+            reply = joined([(last.plan, outcome)])
+            if not exemplar.shown_in(reply.results):
+                self.exemplars = before
+                reply.text = f"I could not outline anything new there. {reply.text}"
+            timings["total"] = 1000 * (time.perf_counter() - start)
+            reply.timings, reply.media, reply.making = timings, self.media, making
+            return reply
 
     # --- understanding ----------------------------------------------------------------------------------------------------
 
@@ -205,11 +236,16 @@ class Session:
             return waiting
         return None
 
-    _lacks = "thing"
-
     # --- answering --------------------------------------------------------------------------------------------------------
 
-    def _answered(self, drafts: Sequence[Draft], arrived: Sequence[int], timings: dict[str, float]) -> Reply:
+    def _answered(
+        self,
+        drafts: Sequence[Draft],
+        arrived: Sequence[int],
+        timings: dict[str, float],
+        making: Making,
+        found: Found | None,
+    ) -> Reply:
         """Carry out the drafts of one query; what later ones build on is not shown twice."""
         outcomes: list[tuple[Plan, Outcome]] = []
         for draft in drafts:
@@ -220,28 +256,59 @@ class Session:
                 self._memory.waiting, self._lacks = draft, resolved.wants
                 return Reply("clarify", resolved.text, plan=None)
             plan, fresh = resolved
-            outcome = self._carried_out(plan, timings)
-            found = any(len(result.detections) for result in outcome.results)
-            self._memory.remember(plan, found=found, fresh=fresh)
+            outcome = self._carried_out(plan, timings, making, found)
+            seen = any(len(result.seen) for result in outcome.results)
+            self._memory.remember(plan, found=seen, fresh=fresh)
             if not fresh or _builds_on(draft):
                 outcomes.clear()
             outcomes.append((plan, outcome))
         self._memory.waiting = None
-        return _joined(outcomes)
+        return joined(outcomes)
 
-    def _carried_out(self, plan: Plan, timings: dict[str, float]) -> Outcome:
-        if self._eyes is None:
-            start = time.perf_counter()
-            self._eyes = Eyes(self._agent.engine, self._agent.threshold)
-            timings["load"] += 1000 * (time.perf_counter() - start)
-        before, start = dict(self._eyes.seconds), time.perf_counter()
-        outcome = Executor(self._eyes, self._media).carry_out(plan)
-        spent = time.perf_counter() - start
+    def _carried_out(self, plan: Plan, timings: dict[str, float], making: Making, found: Found | None) -> Outcome:
+        """The outcome of a plan: from the cache, or by looking."""
+        start = time.perf_counter()
+        engine = self._agent.engine
+        making.model = version_of(engine)
+        making.plans += 1
+        media = [self._media[number] for number in plan.scope.numbers]
+        key = None
+        if not any(one.is_clip for one in media):
+            shown = [(n, one.frames[0].key) for n, one in zip(plan.scope.numbers, media, strict=True)]
+            options = (self.threshold, self.mirror, *(one.part for one in self.exemplars))
+            key = self._agent.caches.results.key(plan, shown, making.model, options)
+        timings["load"] += 1000 * (time.perf_counter() - start)
+        start, engine_before = time.perf_counter(), _engine_ms(timings)
+        outcome = self._agent.caches.results.get(key) if key else None
+        if outcome is not None:
+            making.results_cached += 1
+            if found is not None:
+                found(plan, outcome)
+        else:
+            outcome = self._looked(plan, timings, making, found)
+            if key:
+                self._agent.caches.results.put(key, outcome)
+        spent = 1000 * (time.perf_counter() - start) - (_engine_ms(timings) - engine_before)
+        timings["answer"] = timings.get("answer", 0.0) + spent
+        return outcome
+
+    def _looked(self, plan: Plan, timings: dict[str, float], making: Making, found: Found | None) -> Outcome:
+        """The outcome of a plan by looking at the pictures."""
+        eyes = self._eyes.get(self.threshold)
+        if eyes is None:
+            eyes = Eyes(self._agent.engine, self.threshold, self._agent.caches.embeddings)
+            self._eyes[self.threshold] = eyes
+        before, counted = dict(eyes.seconds), dict(eyes.done)
+        told = (lambda outcome: found(plan, outcome)) if found is not None else None
+        try:
+            with_exemplars(eyes, self._media, plan, self.exemplars)
+            outcome = Executor(eyes, self._media, mirror=self.mirror, found=told).carry_out(plan)
+        finally:
+            eyes.rest()
         for stage in ("encode", "ground"):
-            passed = self._eyes.seconds[stage] - before[stage]
-            timings[stage] = timings.get(stage, 0.0) + 1000 * passed
-            spent -= passed
-        timings["answer"] = timings.get("answer", 0.0) + 1000 * spent
+            timings[stage] = timings.get(stage, 0.0) + 1000 * (eyes.seconds[stage] - before[stage])
+        for name in ("encoded", "reused", "grounded"):
+            setattr(making, name, getattr(making, name) + eyes.done[name] - counted.get(name, 0))
         return outcome
 
     def _asked_back(self, trouble: str) -> Reply:
@@ -250,37 +317,9 @@ class Session:
         return Reply("clarify", _ASK_BACK.get(trouble, _ASK_BACK["unclear"]))
 
 
+def _engine_ms(timings: dict[str, float]) -> float:
+    return timings.get("encode", 0.0) + timings.get("ground", 0.0)
+
+
 def _builds_on(draft: Draft) -> bool:
     return draft.plan.action.verb == "revise"
-
-
-def _joined(outcomes: list[tuple[Plan, Outcome]]) -> Reply:
-    """One reply for the plans of a query: the last answer, everything found, nothing twice."""
-    plan, last = outcomes[-1]
-    if len(outcomes) == 1:
-        return Reply(last.status, last.text, last.answer, last.results, plan, uncertain=last.uncertain)
-    texts = " ".join(outcome.text for _, outcome in outcomes)
-    answer = next((outcome.answer for _, outcome in reversed(outcomes) if outcome.answer is not None), None)
-    status: Status = "ok" if any(outcome.status == "ok" for _, outcome in outcomes) else last.status
-    results = _merged([result for _, outcome in outcomes for result in outcome.results])
-    return Reply(status, texts, answer, results, plan, uncertain=any(outcome.uncertain for _, outcome in outcomes))
-
-
-def _merged(results: Sequence[Result]) -> list[Result]:
-    """One result per medium; a thing found by two plans appears once."""
-    import numpy as np
-
-    merged: dict[int, Result] = {}
-    for result in results:
-        known = merged.get(result.media)
-        if known is None or result.frames is not None:
-            merged[result.media] = result
-            continue
-        old, new = known.detections, result.detections
-        keep = [i for i in range(len(new)) if not any(np.array_equal(new.masks[i], mask) for mask in old.masks)]
-        extra = new.select(keep)
-        known.detections = type(old)(
-            np.concatenate([old.boxes, extra.boxes]), np.concatenate([old.scores, extra.scores]),
-            np.concatenate([old.masks, extra.masks]), max(old.presence, new.presence), [*old.labels, *extra.labels],
-        )  # fmt: skip
-    return list(merged.values())

@@ -25,7 +25,7 @@ def draw_result(medium: Medium, result: Result) -> Any:
     from PIL import Image
 
     if result.frames is None:
-        return Image.fromarray(draw(medium.pixels, result.detections))
+        return Image.fromarray(draw(medium.pixels, result.seen))
     chosen = np.unique(np.linspace(0, len(result.frames) - 1, min(SHEET_FRAMES, len(result.frames))).astype(int))
     tiles = [
         draw(medium.frames[at].pixels, result.frames[at], result.frames[at].track_ids, f"frame {at + 1}")

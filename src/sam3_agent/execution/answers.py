@@ -6,10 +6,11 @@ here. Called by `sam3_agent.conversation`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sam3_agent.execution import replies
+from sam3_agent.execution.doubt import Mirror, disagreeing, of_unsure_phrases
 from sam3_agent.execution.media import Medium
 from sam3_agent.execution.orders import extent
 from sam3_agent.execution.outcome import Outcome, Result
@@ -45,11 +46,23 @@ def concepts_of(action: Action) -> list[Concept]:
 
 
 class Executor:
-    """Carries out plans about the media of one conversation."""
+    """Carries out plans about the media of one conversation.
 
-    def __init__(self, eyes: Eyes, media: Sequence[Medium]) -> None:
-        self.eyes = eyes
-        self.media = media
+    Args:
+        eyes: what the conversation has seen. media: all of it.
+        mirror: which things are looked at a second time in the mirrored picture; see `doubt`.
+        found: told of the outcome before that second look, so that boxes and counts need not wait for it.
+    """
+
+    def __init__(
+        self,
+        eyes: Eyes,
+        media: Sequence[Medium],
+        *,
+        mirror: Mirror = "never",
+        found: Callable[[Outcome], None] | None = None,
+    ) -> None:
+        self.eyes, self.media, self.mirror, self.found = eyes, media, mirror, found
 
     def carry_out(self, plan: Plan) -> Outcome:
         """Look, decide, say. The plan's scope must be resolved to media numbers."""
@@ -63,7 +76,24 @@ class Executor:
         if unsure:
             outcome.uncertain = True
             outcome.text += replies.doubtful(unsure)
+        if self.found is not None:
+            self.found(outcome)
+        self._doubt(outcome, unsure)
         return outcome
+
+    def _doubt(self, outcome: Outcome, unsure: Sequence[str]) -> None:
+        """Mark the things that the engine is not sure of."""
+        unlike = 0
+        for result in outcome.results:
+            if result.frames is not None:
+                continue
+            picture = self.media[result.media].frames[0]
+            differ = disagreeing(self.eyes, picture, result, self.mirror)
+            unlike += len(differ)
+            result.doubtful = tuple(sorted({*differ, *of_unsure_phrases(result, unsure)}))
+        if unlike:
+            outcome.uncertain = True
+            outcome.text += replies.mirrored(unlike)
 
     def _act(self, plan: Plan, views: list[View]) -> Outcome:
         action = plan.action
@@ -275,7 +305,7 @@ def _extent(what: str, views: Sequence[View], things: Sequence[Any], share: floa
     """Area or extent in pixels: of all of them together for an area, of the largest for width and height."""
     if what == "pixels":
         sizes = [one.selector.pool for one in views if isinstance(one, ImageView)]
-        return share * sum(pool.height * pool.width for pool in sizes) if sizes else 0.0
+        return share * sum(pool.height * pool.width * pool.scale**2 for pool in sizes) if sizes else 0.0
     values = [extent(t, what) for members in things for t in members if hasattr(t, "box")]  # type: ignore[arg-type]
     return max(values, default=0.0)
 

@@ -19,10 +19,11 @@ TOUCH = 2  # pixels between two masks that touch
 
 @dataclass(frozen=True)
 class Frame:
-    """The picture's size in pixels."""
+    """The picture's size in pixels; `scale`: original pixels per pixel."""
 
     height: int
     width: int
+    scale: float = 1.0
 
     @property
     def diagonal(self) -> float:

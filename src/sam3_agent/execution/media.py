@@ -15,20 +15,42 @@ import numpy as np
 from sam3.errors import BadInput
 from sam3.types import UInt8Array
 
+LONGEST_SIDE = 2048  # pixels of a picture that are looked at and kept; results are mapped back to the original
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One image, uint8 RGB (H, W, 3), and the hash of its content."""
+    """One image, uint8 RGB (H, W, 3), and the hash of its content.
+
+    Attributes:
+        pixels: at most `LONGEST_SIDE` on a side.
+        key: hash of these pixels and of the original's size.
+        original: (H, W) that was handed in, where that was larger.
+    """
 
     pixels: UInt8Array
     key: bytes
+    original: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, pixels: UInt8Array) -> Picture:
-        """A picture from its pixels."""
+    def of(cls, pixels: UInt8Array, original: tuple[int, int] | None = None) -> Picture:
+        """A picture from its pixels; a large one is kept smaller."""
+        height, width = pixels.shape[:2]
+        if max(height, width) > LONGEST_SIDE:
+            import cv2
+
+            share = LONGEST_SIDE / max(height, width)
+            small = (max(1, round(width * share)), max(1, round(height * share)))
+            original = original or (height, width)
+            pixels = np.asarray(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), np.uint8)
         content = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16)
-        content.update(repr(pixels.shape).encode())
-        return cls(pixels, content.digest())
+        content.update(repr((pixels.shape, original)).encode())
+        return cls(pixels, content.digest(), original)
+
+    @property
+    def scale(self) -> float:
+        """Original pixels per pixel kept."""
+        return 1.0 if self.original is None else max(self.original) / max(self.pixels.shape[:2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +64,11 @@ class Medium:
     def pixels(self) -> UInt8Array:
         """The first frame."""
         return self.frames[0].pixels
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+        return sum(frame.pixels.nbytes for frame in self.frames)
 
 
 def medium(source: Any) -> Medium:

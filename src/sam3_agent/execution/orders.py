@@ -25,8 +25,8 @@ _MEASURES: dict[str, Callable[[Thing], float]] = {
 
 
 def extent(thing: Thing, measure: Measure) -> float:
-    """A thing's area, width, height or longer side, in pixels."""
-    return _MEASURES[measure](thing)
+    """A thing's area, width, height or longer side, in pixels of the original picture."""
+    return _MEASURES[measure](thing) * thing.scale ** (2 if measure == "area" else 1)
 
 
 def in_region(thing: Thing, name: str, frame: Frame) -> bool:
@@ -84,10 +84,10 @@ def _distance(thing: Thing, point: tuple[float, float], frame: Frame) -> float:
 def within(thing: Thing, size: Size, frame: Frame) -> bool:
     """Whether a measure keeps its bound; shares are of the picture's area, width or height."""
     whole = {
-        "area": frame.height * frame.width,
-        "width": frame.width,
-        "height": frame.height,
-        "length": max(frame.height, frame.width),
+        "area": frame.height * frame.width * frame.scale**2,
+        "width": frame.width * frame.scale,
+        "height": frame.height * frame.scale,
+        "length": max(frame.height, frame.width) * frame.scale,
     }
     value = extent(thing, size.measure) / (whole[size.measure] if size.unit == "share" else 1)
     holds = compare(value, size.comparison, size.value) and (size.upper is None or value <= size.upper)

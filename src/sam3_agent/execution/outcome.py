@@ -27,13 +27,22 @@ class Result:
 
     Attributes:
         media: index of the medium in the conversation.
-        detections: of the image, or of the clip's frame that shows most.
+        seen: of the image as it was looked at, or of the clip's frame that shows most.
         frames: one entry per frame of a clip; None for an image.
+        original: (H, W) of the picture that was handed in, where it was larger than what was looked at.
+        doubtful: positions in `detections` of what the engine is not sure of.
     """
 
     media: int
-    detections: Detections
+    seen: Detections
     frames: list[TrackedDetections] | None = None
+    original: tuple[int, int] | None = None
+    doubtful: tuple[int, ...] = ()
+
+    @property
+    def detections(self) -> Detections:
+        """The instances, in pixels of the picture that was handed in."""
+        return self.seen if self.original is None else enlarged(self.seen, self.original)
 
     def to_supervision(self) -> Any:
         """`supervision.Detections` (a list of them for a clip, with `tracker_id`)."""
@@ -50,12 +59,23 @@ class Result:
         """COCO result rows; rows of a clip also say `frame` and `track_id`."""
         number = self.media if image_id is None else image_id
         if self.frames is None:
-            return _labelled(self.detections, number)
+            whole = self.original is None
+            rows = _labelled(self.seen, number) if whole else [_labelled(self._one(at), number)[0] for at in self._all]
+            return [{**row, "sure": at not in self.doubtful} for at, row in enumerate(rows)]
         return [
             {**row, "frame": at, "track_id": int(track)}
             for at, frame in enumerate(self.frames)
             for row, track in zip(_labelled(frame, number), frame.track_ids, strict=True)
         ]
+
+    @property
+    def _all(self) -> range:
+        return range(len(self.seen))
+
+    def _one(self, at: int) -> Detections:
+        """One instance in the original's pixels: a large picture's masks are never all in memory at once."""
+        one = self.seen.select([at])
+        return one if self.original is None else enlarged(one, self.original)
 
     def to_pandas(self) -> Any:
         """One row an instance, with the medium (and frame and track_id for a clip)."""
@@ -68,6 +88,24 @@ class Result:
             for at, frame in enumerate(self.frames)
         ]
         return pd.concat(tables, ignore_index=True)
+
+
+def enlarged(found: Detections, size: tuple[int, int]) -> Detections:
+    """Detections mapped to a picture of `size` (H, W) pixels with the same content.
+
+    Boxes are scaled; a mask's edge runs where its bilinear enlargement crosses one half.
+    """
+    import cv2
+
+    height, width = size
+    seen_height, seen_width = found.masks.shape[1:]
+    masks = np.zeros((len(found), height, width), bool)
+    for at, mask in enumerate(found.masks):
+        masks[at] = cv2.resize(mask.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_LINEAR) > 127
+    scale = np.array([width / seen_width, height / seen_height] * 2, np.float32)
+    return Detections(
+        (found.boxes * scale).astype(np.float32), found.scores, masks, found.presence, found.labels, found.warnings
+    )
 
 
 def _labelled(detections: Detections, number: int) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ class Thing:
     score: float
     label: str
     area: int = 0
+    scale: float = 1.0  # original pixels per pixel of the mask
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.box
@@ -37,10 +38,14 @@ class Thing:
 
 @dataclass
 class Pool:
-    """All things of one picture of `height` x `width` pixels, and which phrase found which."""
+    """All things of one picture of `height` x `width` pixels, and which phrase found which.
+
+    `scale`: original pixels per pixel, for a picture that is looked at smaller than it is.
+    """
 
     height: int
     width: int
+    scale: float = 1.0
     things: list[Thing] = field(default_factory=list)
     found: dict[str, tuple[int, ...]] = field(default_factory=dict)
     presence: dict[str, float] = field(default_factory=dict)
@@ -57,9 +62,23 @@ class Pool:
                 numbers.append(thing.number)
         self.found[phrase] = tuple(numbers)
 
+    def extend(self, phrase: str, key: str, detections: Detections, threshold: float) -> None:
+        """Take in what an exemplar found as more of what `phrase` means; `key` says that it was done."""
+        known = self.found.get(phrase, ())
+        presence = self.presence.get(phrase, 0.0)
+        self.add(phrase, detections, threshold)
+        self.presence[phrase] = max(presence, float(detections.presence))
+        self.found[key] = ()
+        self.found[phrase] = tuple(dict.fromkeys((*known, *self.found[phrase])))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the masks hold."""
+        return sum(thing.mask.nbytes for thing in self.things)
+
     def _new(self, mask: BoolArray, box: FloatArray, score: float, label: str) -> Thing:
         x0, y0, x1, y1 = (float(value) for value in box)
-        thing = Thing(len(self.things), mask, (x0, y0, x1, y1), score, label)
+        thing = Thing(len(self.things), mask, (x0, y0, x1, y1), score, label, scale=self.scale)
         self.things.append(thing)
         return thing
 

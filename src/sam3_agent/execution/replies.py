@@ -31,6 +31,8 @@ def found(concept: Concept, counts: Sequence[tuple[int, int]], missing: Sequence
 def nothing(concept: Concept, missing: Sequence[str]) -> str:
     """Understood, but nothing is there; a landmark that is not there is the reason."""
     reason = f" (no {' or '.join(sorted(set(missing)))} was found to go by)" if missing else ""
+    if isinstance(concept, Filtered) and isinstance(concept.by, Rank) and concept.by.first == 1 and not missing:
+        concept = concept.base  # where there is no largest dog there is no dog
     return f"I found no {name(concept)} here{reason}."
 
 
@@ -90,6 +92,12 @@ def checked(verdict: bool | None, claims: Sequence[tuple[Claim, bool, int]], unj
 def doubtful(phrases: Sequence[str]) -> str:
     """What the engine was not sure of."""
     return f" I am not sure about: {', '.join(phrases)}." if phrases else ""
+
+
+def mirrored(number: int) -> str:
+    """That things looked different in the mirror."""
+    which = "one of them: it looks" if number == 1 else f"{number} of them: they look"
+    return f" I am not sure about {which} different to me in the mirrored picture."
 
 
 def short_name(concept: Concept) -> str:

@@ -74,7 +74,7 @@ class Selector:
     def __init__(self, pool: Pool, look: Look) -> None:
         self.pool = pool
         self.look = look
-        self.frame = Frame(pool.height, pool.width)
+        self.frame = Frame(pool.height, pool.width, pool.scale)
         self.labels: dict[int, str] = {}
         self.missing: list[str] = []
 

@@ -31,6 +31,7 @@ class ImageView:
 
     def __init__(self, number: int, medium: Medium, eyes: Eyes) -> None:
         self.number = number
+        self.original = medium.frames[0].original
         self.selector = _selector(medium.frames[0], eyes)
         self.pool = self.selector.pool
 
@@ -62,7 +63,8 @@ class ImageView:
         """The things as detections, each once."""
         numbers = list(dict.fromkeys(thing.number for thing in things))
         presence = _presence([self.pool.presence], concepts)
-        return Result(self.number, self.pool.detections(numbers, presence, self.selector.labels))
+        found = self.pool.detections(numbers, presence, self.selector.labels)
+        return Result(self.number, found, original=self.original)
 
     def place(self, thing: Thing) -> str:
         """Where a thing is, in words."""
