@@ -19,6 +19,8 @@ from PIL import Image
 from sam3.errors import BadInput
 from sam3.types import Detections, FloatArray, UInt8Array
 
+DUPLICATE_IOU = 0.5  # two masks that share more than this show one thing
+
 
 def check_image(image: UInt8Array) -> UInt8Array:
     """Hold an image against the contract: uint8 RGB (H, W, 3), not empty.
@@ -97,6 +99,8 @@ def from_model(
         masks_of: from query indexes (N,) to mask logits (N, h, w); asked only for what is kept.
         size: (H, W) of the original image.
         threshold: keep scores of at least this; score = sigmoid(logit) * sigmoid(presence).
+
+    Of queries that draw the same thing only the best is kept (`distinct`).
     """
     height, width = size
     presence = float(sigmoid(np.float64(presence_logit)))
@@ -107,16 +111,40 @@ def from_model(
         found = Detections.empty(height, width, presence)
         found.warnings = warnings
         return found
-    masks = enlarge(masks_of(kept), size)
+    full = len(kept) == len(logits)
+    drawn = masks_of(kept)
+    alone = distinct(drawn > 0)
+    kept, masks = kept[alone], enlarge(drawn[alone], size)
     solid = masks.any((1, 2))  # a query whose mask is empty shows nothing
     kept, masks = kept[solid], masks[solid]
     pixels = np.clip(boxes[kept], 0, 1) * np.array([width, height, width, height], np.float32)
-    if len(logits) == len(kept):
+    if full:
         warnings = (
             *warnings,
-            f"all {len(kept)} object slots are used: there may be more objects than the model can list",
+            f"all {len(logits)} object slots are used: there may be more objects than the model can list",
         )
     return Detections(pixels.astype(np.float32), scores[kept], masks, presence, warnings=warnings)
+
+
+def distinct(masks: NDArray[np.bool_], most: float = DUPLICATE_IOU) -> NDArray[np.int64]:
+    """Mask NMS: indexes of the masks that no better one covers, in their order.
+
+    SAM 3 does the same with the detections of a video. A well-trained DETR hardly needs it; with it, one that learns
+    from many queries an object becomes useful far sooner (DETA; Ouyang-Zhang et al. 2022, "NMS Strikes Back").
+
+    Args:
+        masks: (N, h, w), best first.
+        most: IoU with a better mask from which a mask is a duplicate.
+    """
+    flat = masks.reshape(len(masks), int(np.prod(masks.shape[1:]))).astype(np.float32)
+    shared = flat @ flat.T
+    area = np.diag(shared)
+    iou = shared / np.maximum(area[:, None] + area[None] - shared, 1)
+    kept: list[int] = []
+    for at in range(len(masks)):
+        if not (iou[at, kept] >= most).any():
+            kept.append(at)
+    return np.array(kept, np.int64)
 
 
 def enlarge(masks: FloatArray, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -18,7 +18,8 @@ from sam3.train.module import OptimizerConfig
 class ModelConfig:
     """What is trained: `batch_size` a number or "auto"; `frozen` names submodules that do not learn.
 
-    `focal_alpha` and `focal_gamma` are here, since how sure a model's queries are is a matter of its training.
+    `focal_alpha`, `focal_gamma` and `class_overlap` are here, since how sure a model's queries are, and how many
+    answer for one object, is a matter of its training.
     """
 
     checkpoint: str = "sam3-lite"
@@ -27,6 +28,7 @@ class ModelConfig:
     batch_size: Any = 8
     focal_alpha: float = 0.5
     focal_gamma: float = 2.0
+    class_overlap: float = 1.0
     frozen: tuple[str, ...] = ("vision_encoder.backbone", "text_encoder")
     gradient_checkpointing: bool = False
 

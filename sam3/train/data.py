@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -90,13 +90,25 @@ def decode_masks(pair: Pair) -> np.ndarray:
 
 
 class PairSet(Dataset[dict[str, Any]]):
-    """Pairs as tensors at the model's size; item (index, epoch) when augmented."""
+    """Pairs as tensors at the model's size; item (index, epoch) when augmented.
+
+    Args:
+        views: a picture is seen in so many ways, epoch after epoch the next one, alike for all phrases that are asked
+            of it; 0: in a new way in every epoch, for every phrase.
+    """
 
     def __init__(
-        self, pairs: Sequence[Pair], side: int, mask_side: int, augment: AugmentConfig | None, seed: int
+        self,
+        pairs: Sequence[Pair],
+        side: int,
+        mask_side: int,
+        augment: AugmentConfig | None,
+        seed: int,
+        views: int = 0,
     ) -> None:
         self.pairs, self.side, self.mask_side, self.seed = pairs, side, mask_side, seed
-        self.augment = Augment(augment) if augment else None
+        self.augment, self.views = Augment(augment) if augment else None, views
+        self._digests: dict[Path, str] = {}
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -110,7 +122,7 @@ class PairSet(Dataset[dict[str, Any]]):
                 f"{pair.file}: {image.shape[1]}x{image.shape[0]} pixels, but its row says {pair.width}x{pair.height}. Run etl again."
             )
         if self.augment:
-            image, masks, kept = self.augment(image, masks, np.random.default_rng([self.seed, epoch, pair.id]))
+            image, masks, kept = self.augment(image, masks, np.random.default_rng(self._draw(pair, epoch)))
             outlined = outlined[kept]
         small = [
             cv2.resize(mask.astype(np.float32), (self.mask_side,) * 2, interpolation=cv2.INTER_AREA) for mask in masks
@@ -130,6 +142,24 @@ class PairSet(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.item(index)
+
+    def batch(self, items: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> PairBatch:
+        """Items -> one batch, one pair an image."""
+        return collate(items, tokenizer)
+
+    def _draw(self, pair: Pair, epoch: int) -> list[int]:
+        if not self.views:
+            return [self.seed, epoch, pair.id]
+        return [self.seed, epoch % self.views, int(self.digest(pair.file)[:15], 16)]
+
+    def digest(self, file: Path) -> str:
+        """SHA-256 of a picture file, read once."""
+        if file not in self._digests:
+            try:
+                self._digests[file] = hashlib.sha256(file.read_bytes()).hexdigest()
+            except OSError as error:
+                raise BadInput(f"{file}: cannot be read ({error.strerror}).") from error
+        return self._digests[file]
 
 
 def tight_box(mask: np.ndarray) -> tuple[float, float, float, float]:
@@ -155,20 +185,40 @@ def collate(items: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> PairBatch:
     )
 
 
+class Items(Protocol):
+    """Pairs by index and epoch, and how they become a batch: decoded (`PairSet`) or from a cache."""
+
+    def __len__(self) -> int: ...
+
+    def item(self, index: int, epoch: int = 0) -> dict[str, Any]:
+        """One pair."""
+        ...
+
+    def batch(self, items: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> PairBatch:
+        """Several pairs."""
+        ...
+
+
 class OrderedBatches(IterableDataset[PairBatch]):
     """Training batches from number `start` on, epoch after epoch, without end.
 
-    Every epoch is one shuffle of the pairs; its last batch may be short.
+    Every epoch is one shuffle of the pairs; its last batch may be short. `batch_size` counts the pairs of all
+    processes together: process `rank` of `world` takes every world-th of them, so a run goes on in the same order
+    on more or fewer processes. Where a short batch leaves a process without any, it gets one that weighs nothing.
     """
 
-    def __init__(self, pairs: PairSet, tokenizer: Tokenizer, batch_size: int, seed: int, start: int = 0) -> None:
-        self.pairs, self.tokenizer, self.batch_size, self.seed, self.start = (
-            pairs,
-            tokenizer,
-            batch_size,
-            seed,
-            start,
-        )
+    def __init__(
+        self,
+        pairs: Items,
+        tokenizer: Tokenizer,
+        batch_size: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.pairs, self.tokenizer, self.batch_size, self.seed = pairs, tokenizer, batch_size, seed
+        self.start, self.rank, self.world = start, rank, world
 
     @property
     def per_epoch(self) -> int:
@@ -188,7 +238,10 @@ class OrderedBatches(IterableDataset[PairBatch]):
         number = self.start + first
         while True:
             epoch, rows = self.indexes(number)
-            yield collate([self.pairs.item(int(row), epoch) for row in rows], self.tokenizer)
+            mine = rows[self.rank :: self.world]
+            items = [self.pairs.item(int(row), epoch) for row in (mine if len(mine) else rows[:1])]
+            weight = 1.0 if len(mine) else 0.0
+            yield replace(self.pairs.batch(items, self.tokenizer), number=number, weight=weight)
             number += step
 
 

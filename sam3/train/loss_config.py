@@ -15,7 +15,10 @@ class LossConfig:
         focal_loss_weight: class focal, per query. presence_loss_weight: presence, per pair.
         box_loss_weight: L1. iou_loss_weight: GIoU. mask_loss_weight: mask focal. dice_loss_weight: mask dice.
         semantic_loss_weight: share of the mask weights given to the semantic head; 0 turns it off.
-        class_on_negatives: also teach queries to be silent on negative pairs (pretraining).
+        class_on_negatives: share of the class loss that teaches queries to be silent on negative pairs (pretraining).
+        class_overlap: every query whose box overlaps an object by at least this GIoU learns that it shows the concept,
+            to the root of the overlap, not the matched query alone; what then answers twice is suppressed
+            (`sam3.pixels.distinct`). 1 turns it off.
         queries_per_object: so many queries learn the box of an object, not the matched one alone (pretraining; after
             the one-to-many branch of H-DETR, Jia et al. 2023, without queries of its own); 0 turns it off.
         mask_share: share of positive pairs whose masks are computed in a step.
@@ -29,7 +32,8 @@ class LossConfig:
     mask_loss_weight: float = 200.0
     dice_loss_weight: float = 10.0
     semantic_loss_weight: float = 0.1
-    class_on_negatives: bool = False
+    class_on_negatives: float = 0.0
+    class_overlap: float = 1.0
     semantic_on_negatives: bool = True
     queries_per_object: int = 0
     mask_share: float = 1.0

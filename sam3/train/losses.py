@@ -18,7 +18,7 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 from sam3.detector import Grounding, Sam3Detector
 from sam3.train.loss_config import LossConfig
 from sam3.train.mask_losses import mask_terms
-from sam3.train.matcher import Matches, match, match_many
+from sam3.train.matcher import Matches, match, match_many, match_overlapping
 from sam3.train.targets import PairBatch
 
 
@@ -44,16 +44,24 @@ def detection_loss(
 
     matched = [match(found.logits[at], found.boxes[at], batch.boxes, config.matcher) for at in range(layers)]
     for at, matches in enumerate(matched):
-        add("class", config.focal_loss_weight, class_loss(found.logits[at], matches, positive, config))
+        if config.class_overlap < 1:
+            near, overlap = match_overlapping(found.boxes[at], batch.boxes, config.class_overlap)
+            wanted = overlap_targets(found.logits[at], matches, near, overlap)
+            add("class", config.focal_loss_weight, overlap_class_loss(found.logits[at], wanted, positive, config))
+        else:
+            near = None
+            add("class", config.focal_loss_weight, class_loss(found.logits[at], matches, positive, config))
         presence = F.binary_cross_entropy_with_logits(found.presence[at].float(), positive.float(), reduction="none")
         add("presence", config.presence_loss_weight, presence.mean())
         boxes = found.boxes[at].float()
         add("box", config.box_loss_weight, box_distance(boxes, matches, objects))
         add("giou", config.iou_loss_weight, box_overlap(boxes, matches, objects))
         if config.queries_per_object:
-            near = match_many(found.logits[at], found.boxes[at], batch.boxes, config.matcher, config.queries_per_object)
-            add("box_near", config.box_loss_weight, box_distance(boxes, near, objects))
-            add("giou_near", config.iou_loss_weight, box_overlap(boxes, near, objects))
+            many = match_many(found.logits[at], found.boxes[at], batch.boxes, config.matcher, config.queries_per_object)
+            add("box_near", config.box_loss_weight, box_distance(boxes, many, objects))
+            add("giou_near", config.iou_loss_weight, box_overlap(boxes, many, objects))
+    if near is not None:  # what may be kept in the end has to draw well
+        matched[-1] = matched[-1].and_also(near)
     terms["presence_positive"] = _mean_where(presence.detach(), positive)
     terms["presence_negative"] = _mean_where(presence.detach(), ~positive)
     total = total + mask_terms(model, found, batch, matched, config, terms)
@@ -80,9 +88,33 @@ def class_loss(logits: Tensor, matches: Matches, positive: Tensor, config: LossC
     wanted = torch.zeros_like(logits, dtype=torch.float32)
     wanted[matches.pair, matches.query] = 1.0
     loss = sigmoid_focal_loss(logits.float(), wanted, alpha=config.focal_alpha, gamma=config.focal_gamma)
-    if not config.class_on_negatives:
-        loss = loss * positive[:, None]
-    return loss.sum() / max(len(matches.pair), 1)
+    return (loss * _heard(positive, config)).sum() / max(len(matches.pair), 1)
+
+
+def overlap_targets(logits: Tensor, matches: Matches, near: Matches, overlap: Tensor) -> Tensor:
+    """(P, Q) in [0, 1]: how well each query's box fits an object, the root of its GIoU.
+
+    Several queries may answer for one object, and the best of them is worth the most. The matched query is always
+    worth 0.5, so that there is something to learn before any box fits.
+    """
+    wanted = torch.zeros_like(logits, dtype=torch.float32)
+    wanted[matches.pair, matches.query] = 0.5
+    wanted[near.pair, near.query] = overlap.clamp(min=0).sqrt().maximum(wanted[near.pair, near.query])
+    return wanted
+
+
+def overlap_class_loss(logits: Tensor, wanted: Tensor, positive: Tensor, config: LossConfig) -> Tensor:
+    """Cross entropy of (P, Q) logits with `overlap_targets`.
+
+    Normalised by the sum of the targets, as the varifocal loss is (Zhang et al. 2021, "VarifocalNet").
+    """
+    loss = F.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="none")
+    return (loss * _heard(positive, config)).sum() / wanted.sum().clamp(min=1)
+
+
+def _heard(positive: Tensor, config: LossConfig) -> Tensor:
+    """(P, 1): the weight of a pair in the class loss."""
+    return torch.where(positive, 1.0, config.class_on_negatives)[:, None]
 
 
 def _mean_where(values: Tensor, where: Tensor) -> Tensor:

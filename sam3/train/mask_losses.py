@@ -85,7 +85,7 @@ def instance_terms(
     if not len(wanted[0]):
         return zero
     logits = model.mask_logits(pixels, torch.cat(rows), torch.cat(queries)).float()
-    # every layer matches every target once, so the mean over all is the mean over layers
+    # every layer matches every target at least once: the mean over all is about the mean over layers
     focal, dice = mask_losses(logits, truth[torch.cat(wanted)])
     terms["mask"], terms["dice"] = focal.detach(), dice.detach()
     return len(matched) * (config.mask_loss_weight * focal + config.dice_loss_weight * dice)

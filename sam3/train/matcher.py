@@ -31,6 +31,12 @@ class Matches:
     query: Tensor
     target: Tensor
 
+    def and_also(self, other: Matches) -> Matches:
+        """Both, one after the other."""
+        return Matches(
+            *(torch.cat([getattr(self, name), getattr(other, name)]) for name in ("pair", "query", "target"))
+        )
+
 
 @torch.no_grad()
 def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCosts) -> Matches:
@@ -67,6 +73,27 @@ def match_many(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: Matc
     several = min(several, cost.shape[1])
     target = torch.arange(len(cost), device=cost.device).repeat_interleave(several)
     return Matches(_pair_of(targets)[target], cost.topk(several, largest=False).indices.flatten(), target)
+
+
+@torch.no_grad()
+def match_overlapping(boxes: Tensor, targets: list[Tensor], least: float) -> tuple[Matches, Tensor]:
+    """Every query that overlaps an object of its pair, with the object it overlaps most.
+
+    Args:
+        boxes: (P, Q, 4) xyxy in [0, 1]; targets: P tensors (n, 4), likewise.
+        least: GIoU from which a query counts.
+
+    Returns:
+        The matches, and their GIoU (N,).
+    """
+    if not sum(map(len, targets)):
+        return _matches([], [], [], boxes.device), boxes.new_zeros(0, dtype=torch.float32)
+    pair = _pair_of(targets)
+    overlap = _giou(boxes[pair].float(), torch.cat(targets).float()[:, None]).nan_to_num(-1.0)
+    best = torch.full(boxes.shape[:2], -1.0, device=boxes.device)
+    best = best.scatter_reduce(0, pair[:, None].expand_as(overlap), overlap, "amax")
+    target, query = ((overlap >= least) & (overlap == best[pair])).nonzero(as_tuple=True)
+    return Matches(pair[target], query, target), overlap[target, query]
 
 
 def matching_cost(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCosts) -> Tensor:

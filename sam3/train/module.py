@@ -16,7 +16,9 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from sam3.detector import Grounding, Sam3Detector
+from sam3.detector import Grounding, Sam3Detector, Words
+from sam3.errors import BadConfig, Unavailable
+from sam3.train.frozen import encode
 from sam3.train.loss_config import LossConfig
 from sam3.train.losses import detection_loss
 from sam3.train.schedule import share_of_rate
@@ -32,6 +34,8 @@ class OptimizerConfig:
             image backbone, where they learn at all.
         warmup: share of all steps. floor: last learning rate, as a share of the first.
         clip: largest gradient norm.
+        state_bits: 32, or 8: AdamW's two moments in a byte each (bitsandbytes; Dettmers et al. 2022, "8-bit Optimizers
+            via Block-wise Quantization"), where a parameter has 4096 numbers or more.
     """
 
     learning_rate: float = 1e-5
@@ -41,6 +45,7 @@ class OptimizerConfig:
     warmup: float = 0.05
     floor: float = 0.02
     clip: float = 0.1
+    state_bits: int = 32
 
 
 class DetectorModule(L.LightningModule):
@@ -80,14 +85,18 @@ class DetectorModule(L.LightningModule):
 
     def forward(self, batch: PairBatch) -> Grounding:
         """Ground every pair of the batch; an image is encoded once however many phrases are asked of it."""
-        vision = self.model.encode_images(batch.pixels).take(batch.image_of_pair)
-        return self.model.ground(vision, self.model.encode_text(batch.ids, batch.mask), batch.exemplars)
+        vision = encode(self.model, batch).take(batch.image_of_pair)
+        return self.model.ground(vision, self.words(batch), batch.exemplars)
+
+    def words(self, batch: PairBatch) -> Words:
+        """The phrases of the batch after the text encoder."""
+        return self.model.encode_text(batch.ids, batch.mask)
 
     def training_step(self, batch: PairBatch, _: int) -> Tensor:
         """Loss of one batch; Lightning steps the optimiser."""
         loss, terms = detection_loss(self.model, self(batch), batch, self.loss_config)
         self._log("train", loss, terms, len(batch))
-        return loss
+        return loss * batch.weight if batch.weight != 1 else loss
 
     def validation_step(self, batch: PairBatch, _: int) -> None:
         """The same terms on held-out pairs."""
@@ -111,7 +120,7 @@ class DetectorModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW over what learns; decay on matrices only."""
         config = self.optimizer_config
-        optimizer = torch.optim.AdamW(list(self._groups()), lr=config.learning_rate, betas=(0.9, 0.98))
+        optimizer = adamw(config.state_bits)(list(self._groups()), lr=config.learning_rate, betas=(0.9, 0.98))
         rate = partial(share_of_rate, total=self.total_steps, warmup=config.warmup, floor=config.floor)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -135,6 +144,26 @@ class DetectorModule(L.LightningModule):
                         "lr": config.learning_rate * scales.get(part, 1.0),
                         "weight_decay": config.weight_decay if decay else 0.0,
                     }
+
+
+def adamw(state_bits: int) -> Any:
+    """The optimiser's class.
+
+    Raises:
+        BadConfig: another number of bits. Unavailable: bitsandbytes is not installed.
+    """
+    if state_bits == 32:
+        return torch.optim.AdamW
+    if state_bits != 8:
+        raise BadConfig(f"optimizer.state_bits={state_bits}: expected 32 or 8.", field="optimizer.state_bits")
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise Unavailable(
+            "optimizer.state_bits=8 needs bitsandbytes: install the extra `scale`, or set 32.",
+            field="optimizer.state_bits",
+        ) from error
+    return AdamW8bit
 
 
 def trainable_parameters(model: nn.Module) -> int:

@@ -17,6 +17,7 @@ from sam3.eval.cgf1 import CgF1
 from sam3.eval.matching import SCORE_THRESHOLD, PairScore, match, pair_overlap
 from sam3.eval.predictions import Prediction
 from sam3.eval.saco import Annotation
+from sam3.pixels import distinct
 from sam3.train.targets import PairBatch
 
 
@@ -26,12 +27,17 @@ def pair_scores(model: Sam3Detector, found: Grounding, batch: PairBatch) -> list
     out = []
     for pair in range(len(batch)):
         kept = (scores[pair] >= SCORE_THRESHOLD).nonzero().squeeze(1)
+        kept = kept[scores[pair][kept].argsort(descending=True)]
         rows: list[Prediction] = []
         if len(kept):
             pixels = model.pixel_embeddings(found, torch.tensor([pair], device=kept.device))
             logits = model.mask_logits(pixels, torch.zeros_like(kept), found.queries[-1][pair][kept])
-            masks = _rles(logits.float().cpu().numpy() > 0)
-            rows = [Prediction(at, 1, float(scores[pair][kept[at]]), None, rle) for at, rle in enumerate(masks)]
+            masks = logits.float().cpu().numpy() > 0
+            alone = distinct(masks)
+            rows = [
+                Prediction(at, 1, float(scores[pair][kept[query]]), None, rle)
+                for at, (query, rle) in enumerate(zip(alone, _rles(masks[alone]), strict=True))
+            ]
         truth = _rles(batch.masks[pair].cpu().numpy() > 0.5)
         instances = [Annotation(at, 1, False, None, rle) for at, rle in enumerate(truth)]
         number = batch.pair_ids[pair] if batch.pair_ids else pair

@@ -30,6 +30,11 @@ class PairBatch:
             a circle, which says where the object is but not its outline; None when all masks are true.
         exemplars: box prompts, or None.
         pair_ids: the `images.id` of each pair, for logs.
+        part, features, held: what `sam3.train.frozen` stored of the images: which part left it, its tensors (one entry
+            an image that is held), and bool (B,): which images are held. `pixels` then has only the others; None
+            when nothing is stored.
+        weight: 0 for a batch that only keeps a process in step with the others, else 1.
+        number: of the batch in the run, from 0; random choices of the loss are a function of it.
     """
 
     pixels: Tensor
@@ -41,6 +46,11 @@ class PairBatch:
     exemplars: BoxPrompts | None = None
     outlined: list[Tensor] | None = None
     pair_ids: list[int] = field(default_factory=list)
+    part: str | None = None
+    features: list[Tensor] | None = None
+    held: Tensor | None = None
+    weight: float = 1.0
+    number: int = 0
 
     @property
     def positive(self) -> Tensor:
@@ -55,6 +65,11 @@ class PairBatch:
         moved = {item.name: _move(getattr(self, item.name), device, non_blocking) for item in fields(self)}
         return replace(self, **moved)
 
+    def pin_memory(self) -> PairBatch:
+        """The same batch in page-locked memory, from where a GPU copies without waiting (DataLoader calls this)."""
+        pinned = {item.name: _pin(getattr(self, item.name)) for item in fields(self)}
+        return replace(self, **pinned)
+
 
 def _move(value: Any, device: Any, non_blocking: bool) -> Any:
     if isinstance(value, Tensor):
@@ -63,4 +78,14 @@ def _move(value: Any, device: Any, non_blocking: bool) -> Any:
         return [item.to(device, non_blocking=non_blocking) for item in value]
     if isinstance(value, BoxPrompts):
         return BoxPrompts(_move(value.boxes, device, non_blocking), _move(value.labels, device, non_blocking))
+    return value
+
+
+def _pin(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.pin_memory()
+    if isinstance(value, list) and value and isinstance(value[0], Tensor):
+        return [item.pin_memory() for item in value]
+    if isinstance(value, BoxPrompts):
+        return BoxPrompts(value.boxes.pin_memory(), value.labels.pin_memory())
     return value

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sam3.errors import BadInput
-from sam3.pixels import check_image, from_model, normalise_boxes, to_model
+from sam3.pixels import check_image, distinct, from_model, normalise_boxes, to_model
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,12 @@ def test_absent_concepts_silence_every_query() -> None:
 
 def test_a_full_house_is_said() -> None:
     assert "all 2 object slots are used" in answer([3.0, 3.0]).warnings[0]
+
+
+def test_of_masks_that_show_one_thing_the_best_stays() -> None:
+    masks = np.zeros((4, 4, 8), bool)
+    masks[0, :, :4] = masks[1, :, :3] = masks[2, :, 4:] = True  # 1 is inside 0, IoU 0.75; 2 is another thing
+    masks[3, :2, :4] = True  # half of 0: IoU 0.5
+    assert distinct(masks).tolist() == [0, 2]
+    assert distinct(masks, most=0.7).tolist() == [0, 2, 3]
+    assert distinct(masks[:0]).tolist() == []

@@ -10,9 +10,9 @@ import torch
 
 from sam3.detector import Sam3Detector
 from sam3.train.loss_config import LossConfig
-from sam3.train.losses import detection_loss
+from sam3.train.losses import detection_loss, overlap_class_loss, overlap_targets
 from sam3.train.mask_losses import mask_losses, resize_masks
-from sam3.train.matcher import MatchCosts, match, match_many
+from sam3.train.matcher import MatchCosts, Matches, match, match_many, match_overlapping
 from sam3.train.module import DetectorModule, OptimizerConfig
 from sam3.train.targets import PairBatch
 
@@ -76,7 +76,7 @@ def test_a_negative_pair_teaches_only_presence(model: Sam3Detector, batch: PairB
 
 
 def test_pretraining_teaches_queries_to_be_silent_on_negatives(model: Sam3Detector, batch: PairBatch) -> None:
-    _, terms = loss_of(model, only(batch, 1), LossConfig(class_on_negatives=True))
+    _, terms = loss_of(model, only(batch, 1), LossConfig(class_on_negatives=1.0))
     assert float(terms["class"]) > 0
 
 
@@ -144,3 +144,36 @@ def test_a_label_drawn_as_a_box_teaches_where_but_not_what_shape(model: Sam3Dete
     assert "mask" not in terms and float(terms["box"]) > 0
     _, terms = loss_of(model, batch, LossConfig(semantic_on_negatives=False))
     assert float(terms["mask"]) > 0
+
+
+def matches(*triples: tuple[int, int, int]) -> Matches:
+    return Matches(*torch.tensor(triples, dtype=torch.int64).reshape(-1, 3).unbind(1))
+
+
+def test_every_query_that_overlaps_an_object_of_its_own_pair_is_found_with_the_nearest() -> None:
+    left, right, nearly_left = [0.0, 0.0, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9], [0.02, 0.0, 0.4, 0.4]
+    boxes = torch.tensor([[left, nearly_left, right], [left, left, left]])
+    found, overlap = match_overlapping(boxes, [torch.tensor([left, right]), torch.tensor([right])], 0.5)
+    triples = zip(found.pair.tolist(), found.query.tolist(), found.target.tolist(), strict=True)
+    assert sorted(triples) == [(0, 0, 0), (0, 1, 0), (0, 2, 1)]
+    assert sorted(round(value, 2) for value in overlap.tolist()) == [0.95, 1.0, 1.0]
+
+
+def test_a_query_is_worth_the_root_of_its_overlap_and_a_matched_one_at_least_half() -> None:
+    wanted = overlap_targets(
+        torch.zeros(1, 4), matches((0, 0, 0), (0, 3, 1)), matches((0, 0, 0), (0, 1, 0)), torch.tensor([0.81, 0.49])
+    )
+    torch.testing.assert_close(wanted, torch.tensor([[0.9, 0.7, 0.0, 0.5]]))
+
+
+def test_sharing_an_object_costs_nothing_when_classes_follow_overlap() -> None:
+    positive, wanted = torch.tensor([True]), torch.tensor([[0.9, 0.9, 0.0]])
+    both, one = (torch.logit(torch.tensor([row])) for row in ([0.9, 0.9, 0.01], [0.9, 0.1, 0.01]))
+    config = LossConfig(class_overlap=0.4)
+    assert overlap_class_loss(both, wanted, positive, config) < overlap_class_loss(one, wanted, positive, config)
+
+
+def test_sharing_objects_trains_end_to_end(model: Sam3Detector, batch: PairBatch) -> None:
+    loss, terms = loss_of(model, batch, LossConfig(class_overlap=0.0, class_on_negatives=0.2))
+    loss.backward()
+    assert float(terms["class"]) > 0 and torch.isfinite(loss)
