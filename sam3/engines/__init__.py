@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 from pathlib import Path
+from typing import Any
 
 from sam3.errors import BadConfig, Unavailable
 from sam3.types import Engine
@@ -18,6 +19,7 @@ from sam3.types import Engine
 ENGINES = {
     "torch": "sam3.engines.torch_engine:TorchEngine",
     "onnx": "sam3.engines.onnx_engine:OnnxEngine",
+    "jax": "sam3.engines.jax_engine:JaxEngine",
 }
 NAMES = ("auto", "torch", "onnx", "jax", "tensorrt", "triton")
 
@@ -28,6 +30,7 @@ def load_engine(
     checkpoint: str | Path = "sam3-lite",
     device: str | None = None,
     threshold: float = 0.5,
+    **options: Any,
 ) -> Engine:
     """An engine by name.
 
@@ -36,6 +39,7 @@ def load_engine(
         checkpoint: "sam3-lite", "facebook/sam3", a checkpoint folder, or a folder of exported graphs or built engines.
         device: "cpu", "cuda", ...; what the machine has when None.
         threshold: instances below this score are left out.
+        options: what only some engines know, e.g. `dtype="bfloat16"` (torch, jax).
 
     Raises:
         BadConfig: no engine of that name. BadCheckpoint, Unavailable: what it needs is not there.
@@ -51,4 +55,6 @@ def load_engine(
     if name not in ENGINES:
         raise Unavailable(f"engine {name!r} is not part of this version. Use {', '.join(ENGINES)}.", field="engine")
     module, kind = ENGINES[name].split(":")
-    return getattr(importlib.import_module(module), kind).load(checkpoint, device=device, threshold=threshold)
+    return getattr(importlib.import_module(module), kind).load(
+        checkpoint, device=device, threshold=threshold, **options
+    )

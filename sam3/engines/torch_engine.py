@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sam3.checkpoint import Checkpoint, load_checkpoint
+from sam3.engines.answer import Answer, distinct
 from sam3.engines.prompts import pad_boxes, paired, phrase_of
 from sam3.errors import Unavailable
-from sam3.pixels import check_image, from_model, to_model
-from sam3.types import Detections, Prompt, UInt8Array
+from sam3.pixels import check_image, to_model
+from sam3.types import Detections, FloatArray, Prompt, UInt8Array
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sam3.detector import BoxPrompts, Grounding, Vision, Words
 
 
@@ -49,7 +52,7 @@ class TorchEngine:
         self._words: dict[str, tuple[Words, tuple[str, ...]]] = {}
 
     @classmethod
-    def load(cls, checkpoint: str, *, device: str | None = None, threshold: float = 0.5) -> TorchEngine:
+    def load(cls, checkpoint: str | Path, *, device: str | None = None, threshold: float = 0.5) -> TorchEngine:
         """From a checkpoint's name or folder; the GPU if there is one and nothing else is asked."""
         import torch
 
@@ -79,48 +82,48 @@ class TorchEngine:
     def ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
         """Pairwise: embeddings[i] with prompts[i]."""
         groups = paired(embeddings, prompts, self.batch)
-        return [found for held, asked in groups for found in self._ground(held, asked)]
+        return [found for held, asked in groups for found in self.answer(held, asked).detections(self.threshold)]
 
-    def _ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
+    def answer(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> Answer:
+        """Every query of one batch of pairs."""
         import torch
 
         from sam3.detector import Vision
 
         held = [self._encode_phrase(phrase_of(prompt)) for prompt in prompts]
         boxes, box_warnings = self._boxes(embeddings, prompts)
-        levels = zip(*(item.vision.levels for item in embeddings), strict=True)
-        positions = embeddings[0].vision.positions
+        images, rows = distinct(embeddings)
         with torch.no_grad():
             vision = Vision(
-                tuple(torch.cat(level) for level in levels),
-                tuple(x.expand(len(prompts), -1, -1, -1) for x in positions),
+                tuple(torch.cat(level) for level in zip(*(item.vision.levels for item in images), strict=True)),
+                images[0].vision.positions,
+                torch.from_numpy(rows).long().to(self.device),
             )
             found = self.model.ground(vision, self._pad([words for words, _ in held]), boxes)
-        return [
-            self._detections(found, at, item.size, (*held[at][1], *box_warnings[at]))
-            for at, item in enumerate(embeddings)
-        ]
+        return Answer(
+            found.logits[-1].float().cpu().numpy(),
+            found.boxes[-1].float().cpu().numpy(),
+            found.presence[-1].float().cpu().numpy(),
+            lambda pairs, queries: self._draw(found, pairs, queries),
+            [item.size for item in embeddings],
+            [(*words[1], *more) for words, more in zip(held, box_warnings, strict=True)],
+        )
 
-    def _detections(self, found: Grounding, pair: int, size: tuple[int, int], warnings: tuple[str, ...]) -> Detections:
+    def features(self, embedding: Embedding) -> FloatArray:
+        """float32 (d, H, W): the level that the DETR sees."""
+        return embedding.vision.levels[-1][0].float().cpu().numpy()
+
+    def _draw(self, found: Grounding, pairs: Sequence[int], queries: Sequence[np.ndarray]) -> list[FloatArray]:
+        """Masks of chosen queries of chosen pairs, one product for all."""
         import torch
 
-        def masks_of(kept: np.ndarray) -> np.ndarray:
-            with torch.no_grad():
-                row = torch.tensor([pair], device=self.device)
-                pixels = self.model.pixel_embeddings(found, row)
-                queries = found.queries[-1][pair][torch.from_numpy(kept).to(self.device)]
-                rows = torch.zeros(len(kept), dtype=torch.int64, device=self.device)
-                return self.model.mask_logits(pixels, rows, queries).float().cpu().numpy()
-
-        return from_model(
-            found.logits[-1][pair].float().cpu().numpy(),
-            found.boxes[-1][pair].float().cpu().numpy(),
-            float(found.presence[-1][pair]),
-            masks_of,
-            size,
-            threshold=self.threshold,
-            warnings=warnings,
-        )
+        counts = [len(wanted) for wanted in queries]
+        with torch.no_grad():
+            pixels = self.model.pixel_embeddings(found, torch.tensor(list(pairs), device=self.device))
+            states = torch.cat([found.queries[-1][p][torch.from_numpy(q)] for p, q in zip(pairs, queries, strict=True)])
+            rows = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(self.device)
+            masks = self.model.mask_logits(pixels, rows, states).float().cpu().numpy()
+        return np.split(masks, np.cumsum(counts)[:-1])
 
     def _encode_phrase(self, phrase: str) -> tuple[Words, tuple[str, ...]]:
         """Words of one phrase, kept for ever: text is encoded once."""
