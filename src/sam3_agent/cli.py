@@ -41,6 +41,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "report": ("sam3_agent.report.page:report", "One HTML page about a finished run."),
     "predict": ("sam3_agent.predict:predict", "The exported model on a few validation pictures."),
     "ask": ("sam3_agent.ask:ask", "Ask about pictures in plain words."),
+    "serve": ("sam3_agent.service.serve:serve", "The agent over HTTP, WebSocket and MCP, and the page."),
+    "mcp": ("sam3_agent.service.serve:mcp", "The agent as MCP tools over stdio."),
     "segment": ("sam3_agent.segment:segment", "Find and outline a thing in pictures."),
     "count": ("sam3_agent.segment:count", "Count a thing in pictures."),
     "demo": ("sam3_agent.demo:demo", "The summary, and three questions about bundled pictures."),
