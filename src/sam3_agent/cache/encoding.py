@@ -50,7 +50,7 @@ def unpack_outcome(data: bytes) -> Outcome:
         ValueError: anything else.
     """
     try:
-        content = msgpack.unpackb(data, raw=False, strict_map_key=True, max_buffer_size=len(data))
+        content = msgpack.unpackb(data, raw=False, strict_map_key=True)
         if not isinstance(content, dict) or content["form"] != FORM or content["status"] not in STATUSES:
             raise ValueError("another form")
         answer = content["answer"]

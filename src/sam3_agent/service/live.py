@@ -1,0 +1,174 @@
+"""Conversations under way: those kept under an id, and those that a client carries itself, message by message.
+
+A kept one lives in memory within a budget of bytes and in the database always; after a restart, or when it had to
+make room, it is read back. A carried one (OpenAI's protocol sends everything each time) is recognised by what was said
+before, so that "only the red ones" needs no second look; a new one is replayed, which the caches make cheap.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sam3_agent.cache.budget import Budget
+from sam3_agent.cache.keys import fingerprint
+from sam3_agent.conversation import Agent, Found, Session
+from sam3_agent.execution.doubt import Mirror
+from sam3_agent.execution.media import Medium
+from sam3_agent.reply import Reply
+from sam3_agent.service.answers import to_api
+from sam3_agent.service.pictures import Pictures
+from sam3_agent.sessions.state import restored, saved
+from sam3_agent.sessions.store import SessionStore
+
+Turn = tuple[str, tuple[str, ...]]  # words, addresses of pictures
+REMEMBERED = 20_000  # replies whose owner is known although no conversation keeps them
+
+
+@dataclass
+class Asked:
+    """One question as the service takes it."""
+
+    owner: str
+    query: str
+    pictures: tuple[str, ...] = ()
+    session: str | None = None
+    earlier: Sequence[Turn] = ()
+    threshold: float | None = None
+    double_check: bool | None = None
+    number: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
+
+
+class Conversations:
+    """All conversations of the service. Called from worker threads.
+
+    Args:
+        agent: answers. store: keeps. pictures: decodes. live_bytes: of conversations in memory.
+    """
+
+    def __init__(self, agent: Agent, store: SessionStore, pictures: Pictures, live_bytes: int) -> None:
+        self.agent, self.store, self.pictures = agent, store, pictures
+        self.kept: Budget[tuple[str, str], Session] = Budget(live_bytes // 2)
+        self.carried: Budget[str, Session] = Budget(live_bytes // 2)
+        self._locks: OrderedDict[tuple[str, str], threading.RLock] = OrderedDict()
+        self._lock = threading.Lock()
+        self._given: OrderedDict[str, str] = OrderedDict()  # reply -> owner
+
+    def ask(self, asked: Asked, found: Found | None = None) -> Reply:
+        """Answer one question, in its conversation if it has one."""
+        start = time.perf_counter()
+        media = [self.pictures.load(source) for source in asked.pictures]
+        loaded = 1000 * (time.perf_counter() - start)
+        reply = self._kept(asked, media, found) if asked.session else self._carried(asked, media, found)
+        reply.timings["load"] = reply.timings.get("load", 0.0) + loaded
+        reply.timings["total"] = reply.timings.get("total", 0.0) + loaded
+        self._remember(asked.number, asked.owner)
+        return reply
+
+    def create(self, owner: str) -> str:
+        """A new conversation's id."""
+        return self.store.create(owner)
+
+    def point_out(self, number: str, owner: str, picture: int, box: Sequence[float], reply_id: str) -> Reply:
+        """Something that was missed, in a kept conversation."""
+        with self._alone(number, owner):
+            session = self._session(number, owner)
+            reply = session.point_out(picture, box)
+            query = f"this is one, too: {[round(value) for value in box]} in picture {picture + 1}"
+            self._save(number, owner, session, {}, query, reply, reply_id)
+        self._remember(reply_id, owner)
+        return reply
+
+    def forget(self, number: str, owner: str) -> None:
+        """Delete a conversation."""
+        self.store.forget(number, owner)
+        self.kept.pop((owner, number))
+
+    def medium(self, number: str, owner: str, at: int) -> Medium | None:
+        """A picture of a kept conversation."""
+        media = self._session(number, owner).media
+        return media[at] if 0 <= at < len(media) else None
+
+    def gave(self, owner: str, reply: str) -> bool:
+        """Whether a reply was given to this owner."""
+        with self._lock:
+            known = self._given.get(reply)
+        return known == owner if known is not None else self.store.owns_turn(owner, reply)
+
+    # --- kept here ----------------------------------------------------------------------------------------------------
+
+    def _kept(self, asked: Asked, media: list[Medium], found: Found | None) -> Reply:
+        number, owner = str(asked.session), asked.owner
+        with self._alone(number, owner):
+            session = self._session(number, owner)
+            first = len(session.media)
+            self._options(session, asked)
+            reply = session.ask(asked.query, media, found=found)
+            new = dict(enumerate(media, start=first))
+            self._save(number, owner, session, new, asked.query, reply, asked.number)
+        return reply
+
+    def _save(
+        self, number: str, owner: str, session: Session, new: dict[int, Medium], query: str, reply: Reply, name: str
+    ) -> None:
+        turn = {"id": name, "query": query, "reply": to_api(reply, name, "polygons")}
+        try:
+            self.store.save(number, owner, saved(session), new, turn)
+        except BaseException:
+            self.kept.pop((owner, number))  # memory must not know more than the database
+            raise
+        self.kept.put((owner, number), session, session.nbytes)
+
+    def _session(self, number: str, owner: str) -> Session:
+        session = self.kept.get((owner, number))
+        if session is not None:
+            return session
+        kept = self.store.load(number, owner)
+        session = restored(self.agent, kept.state, kept.media) if kept.state else Session(self.agent)
+        self.kept.put((owner, number), session, session.nbytes)
+        return session
+
+    def _alone(self, number: str, owner: str) -> threading.RLock:
+        """One turn of a conversation at a time."""
+        with self._lock:
+            lock = self._locks.setdefault((owner, number), threading.RLock())
+            self._locks.move_to_end((owner, number))
+            while len(self._locks) > 10_000:
+                self._locks.popitem(last=False)
+        return lock
+
+    # --- carried by the client ----------------------------------------------------------------------------------------
+
+    def _carried(self, asked: Asked, media: list[Medium], found: Found | None) -> Reply:
+        earlier = tuple(asked.earlier)
+        session = self.carried.pop(self._name(asked, earlier)) if earlier else None
+        if session is None:
+            session = Session(self.agent)
+            self._options(session, asked)
+            for words, sources in earlier:
+                session.ask(words, [self.pictures.load(source) for source in sources])
+        self._options(session, asked)
+        reply = session.ask(asked.query, media, found=found)
+        self.carried.put(self._name(asked, (*earlier, (asked.query, asked.pictures))), session, session.nbytes)
+        return reply
+
+    def _name(self, asked: Asked, turns: Sequence[Turn]) -> str:
+        said: tuple[Any, ...] = tuple((words, tuple(sources)) for words, sources in turns)
+        return fingerprint("conversation", owner=asked.owner, threshold=asked.threshold, turns=said)
+
+    def _options(self, session: Session, asked: Asked) -> None:
+        if asked.threshold is not None:
+            session.threshold = max(asked.threshold, self.agent.floor)
+        mirror: Mirror = "always" if asked.double_check else self.agent.mirror
+        session.mirror = "never" if asked.double_check is False else mirror
+
+    def _remember(self, reply: str, owner: str) -> None:
+        with self._lock:
+            self._given[reply] = owner
+            while len(self._given) > REMEMBERED:
+                self._given.popitem(last=False)
