@@ -15,6 +15,8 @@ import typer
 from sam3.errors import BadInput
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from sam3_agent.conversation import Reply
 
 
@@ -83,23 +85,23 @@ def write_overlay(reply: Reply, out: Path) -> list[Path]:
     return kept
 
 
-def show(reply: Reply, kept: list[Path]) -> None:
+def show(reply: Reply, kept: list[Path], console: Console | None = None) -> None:
     """The reply for a person at a terminal."""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = console or Console()
     console.print(reply.text, style="bold" if reply.status == "ok" else "yellow")
     if reply.plan is not None:
         console.print(f"understood: {reply.plan}", style="dim")
     table = Table("picture", "what", "score", "box (x0 y0 x1 y1)", "area px")
     for result in reply.results:
         rows = result.detections
-        for label, score, box, mask in zip(
-            rows.labels or [""] * len(rows), rows.scores, rows.boxes, rows.masks, strict=True
-        ):
+        names = rows.labels or [""] * len(rows)
+        for at, (label, score, box, mask) in enumerate(zip(names, rows.scores, rows.boxes, rows.masks, strict=True)):
             corners = " ".join(f"{value:.0f}" for value in box)
-            table.add_row(str(result.media + 1), label, f"{score:.2f}", corners, str(int(mask.sum())))
+            sure = "" if at not in result.doubtful else " not sure"
+            table.add_row(str(result.media + 1), label, f"{score:.2f}{sure}", corners, str(int(mask.sum())))
     if table.row_count:
         console.print(table)
     console.print("  ".join(f"{stage} {value:.1f} ms" for stage, value in reply.timings.items()), style="dim")
