@@ -10,6 +10,8 @@ from typing import Any
 from sam3.config import typed
 from sam3.errors import BadConfig
 from sam3.train.augment import AugmentConfig
+from sam3.train.cache_config import CacheConfig
+from sam3.train.lora_config import LoraConfig
 from sam3.train.loss_config import LossConfig
 from sam3.train.module import OptimizerConfig
 
@@ -31,22 +33,27 @@ class ModelConfig:
     class_overlap: float = 1.0
     frozen: tuple[str, ...] = ("vision_encoder.backbone", "text_encoder")
     gradient_checkpointing: bool = False
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
 
 @dataclass
 class DataConfig:
-    """Where the pairs are."""
+    """Where the pairs are; `views` of 1 or more fixes in how many ways a picture is augmented, 0 makes new ones."""
 
     train: str = "data/splits/train.json"
     val: str = "data/splits/val.json"
     images: str = "data/raw/images"
     workers: int = 1
+    views: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 @dataclass
 class RunConfig:
-    """Length and place of the run; `accumulate` batches make one optimiser step."""
+    """Length and place of the run; `accumulate` batches make one optimiser step.
+
+    `batch_size` counts the pairs of all processes together, so a run keeps its course on more or fewer of them.
+    """
 
     max_epochs: int = 30
     batch_size: Any = 8
@@ -78,6 +85,7 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: RunConfig = field(default_factory=RunConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
 
 
 def compose(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:

@@ -240,8 +240,12 @@ class OrderedBatches(IterableDataset[PairBatch]):
             epoch, rows = self.indexes(number)
             mine = rows[self.rank :: self.world]
             items = [self.pairs.item(int(row), epoch) for row in (mine if len(mine) else rows[:1])]
-            weight = 1.0 if len(mine) else 0.0
-            yield replace(self.pairs.batch(items, self.tokenizer), number=number, weight=weight)
+            if not len(mine):
+                items = [
+                    {**item, **{name: item[name][:0] for name in ("boxes", "masks", "outlined")}} for item in items
+                ]
+            batch = self.pairs.batch(items, self.tokenizer)
+            yield replace(batch, number=number, weight=float(len(mine) > 0))
             number += step
 
 

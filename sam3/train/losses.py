@@ -20,6 +20,12 @@ from sam3.train.loss_config import LossConfig
 from sam3.train.mask_losses import mask_terms
 from sam3.train.matcher import Matches, match, match_many, match_overlapping
 from sam3.train.targets import PairBatch
+from sam3.train.world import shared_count, shared_mean, size, sum_over_all
+
+TERMS = (
+    *("class", "presence", "box", "giou", "box_near", "giou_near"),
+    *("mask", "dice", "semantic", "presence_positive", "presence_negative"),
+)
 
 
 def detection_loss(
@@ -52,7 +58,7 @@ def detection_loss(
             near = None
             add("class", config.focal_loss_weight, class_loss(found.logits[at], matches, positive, config))
         presence = F.binary_cross_entropy_with_logits(found.presence[at].float(), positive.float(), reduction="none")
-        add("presence", config.presence_loss_weight, presence.mean())
+        add("presence", config.presence_loss_weight, shared_mean(presence, batch.weight))
         boxes = found.boxes[at].float()
         add("box", config.box_loss_weight, box_distance(boxes, matches, objects))
         add("giou", config.iou_loss_weight, box_overlap(boxes, matches, objects))
@@ -71,13 +77,13 @@ def detection_loss(
 def box_distance(boxes: Tensor, matches: Matches, objects: Tensor) -> Tensor:
     """L1 of (P, Q, 4) boxes to the (N, 4) objects they answer for: summed over coordinates, mean over matches."""
     distance = F.l1_loss(boxes[matches.pair, matches.query], objects[matches.target], reduction="sum")
-    return distance / max(len(matches.pair), 1)
+    return distance / shared_count(len(matches.pair), boxes.device)
 
 
 def box_overlap(boxes: Tensor, matches: Matches, objects: Tensor) -> Tensor:
     """1 - GIoU, mean over matches; arguments as in `box_distance`."""
     lost = generalized_box_iou_loss(boxes[matches.pair, matches.query], objects[matches.target], reduction="sum")
-    return lost / max(len(matches.pair), 1)
+    return lost / shared_count(len(matches.pair), boxes.device)
 
 
 def class_loss(logits: Tensor, matches: Matches, positive: Tensor, config: LossConfig) -> Tensor:
@@ -88,7 +94,7 @@ def class_loss(logits: Tensor, matches: Matches, positive: Tensor, config: LossC
     wanted = torch.zeros_like(logits, dtype=torch.float32)
     wanted[matches.pair, matches.query] = 1.0
     loss = sigmoid_focal_loss(logits.float(), wanted, alpha=config.focal_alpha, gamma=config.focal_gamma)
-    return (loss * _heard(positive, config)).sum() / max(len(matches.pair), 1)
+    return (loss * _heard(positive, config)).sum() / shared_count(len(matches.pair), logits.device)
 
 
 def overlap_targets(logits: Tensor, matches: Matches, near: Matches, overlap: Tensor) -> Tensor:
@@ -109,7 +115,7 @@ def overlap_class_loss(logits: Tensor, wanted: Tensor, positive: Tensor, config:
     Normalised by the sum of the targets, as the varifocal loss is (Zhang et al. 2021, "VarifocalNet").
     """
     loss = F.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="none")
-    return (loss * _heard(positive, config)).sum() / wanted.sum().clamp(min=1)
+    return (loss * _heard(positive, config)).sum() / shared_count(wanted.sum())
 
 
 def _heard(positive: Tensor, config: LossConfig) -> Tensor:
@@ -120,3 +126,20 @@ def _heard(positive: Tensor, config: LossConfig) -> Tensor:
 def _mean_where(values: Tensor, where: Tensor) -> Tensor:
     """Mean of the values where true; NaN where there is none (the logger leaves such steps out)."""
     return values[where].mean() if bool(where.any()) else torch.full((), float("nan"), device=values.device)
+
+
+def mean_terms(terms: dict[str, Tensor], batch: PairBatch) -> dict[str, Tensor]:
+    """Terms of all processes together: what one process with the whole batch would have found. Collective."""
+    if size() == 1:
+        return terms
+    device, nothing = batch.pixels.device, torch.zeros(())
+    count = {"presence_positive": int(batch.positive.sum()), "presence_negative": int((~batch.positive).sum())}
+    rows = []
+    for name in TERMS:
+        value = terms.get(name, nothing)
+        weight = batch.weight * count.get(name, name in terms)
+        rows.append([float(value) * weight if weight else 0.0, weight])
+    sums, weights = sum_over_all(torch.tensor(rows, device=device)).unbind(1)
+    # a term is normalised already (`shared_count`), so processes without it count; where it is a plain mean they do not
+    over = [weights[at] if name in count else size() for at, name in enumerate(TERMS)]
+    return {name: sums[at] / over[at] for at, name in enumerate(TERMS) if weights[at] > 0}

@@ -20,9 +20,10 @@ from sam3.detector import Grounding, Sam3Detector, Words
 from sam3.errors import BadConfig, Unavailable
 from sam3.train.frozen import encode
 from sam3.train.loss_config import LossConfig
-from sam3.train.losses import detection_loss
+from sam3.train.losses import detection_loss, mean_terms
 from sam3.train.schedule import share_of_rate
 from sam3.train.targets import PairBatch
+from sam3.train.world import size, sum_over_all
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,9 @@ class DetectorModule(L.LightningModule):
     def training_step(self, batch: PairBatch, _: int) -> Tensor:
         """Loss of one batch; Lightning steps the optimiser."""
         loss, terms = detection_loss(self.model, self(batch), batch, self.loss_config)
-        self._log("train", loss, terms, len(batch))
-        return loss * batch.weight if batch.weight != 1 else loss
+        loss = loss * batch.weight
+        self._log("train", sum_over_all(loss.detach()) / size(), mean_terms(terms, batch), len(batch))
+        return loss
 
     def validation_step(self, batch: PairBatch, _: int) -> None:
         """The same terms on held-out pairs."""
@@ -105,7 +107,8 @@ class DetectorModule(L.LightningModule):
 
     def _log(self, stage: str, loss: Tensor, terms: dict[str, Tensor], count: int) -> None:
         train = stage == "train"
-        finite = {f"{stage}/{name}": value for name, value in terms.items() if math.isfinite(float(value))}
+        values = torch.stack([value.float() for value in terms.values()]).tolist()  # one wait for the GPU, not many
+        finite = {f"{stage}/{name}": value for name, value in zip(terms, values, strict=True) if math.isfinite(value)}
         self.log(f"{stage}/loss", loss.detach(), prog_bar=True, on_step=train, on_epoch=not train, batch_size=count)
         self.log_dict(finite, on_step=train, on_epoch=not train, batch_size=count)
 

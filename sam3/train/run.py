@@ -18,54 +18,37 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
-from torch.utils.data import DataLoader
+from lightning.pytorch.strategies import DDPStrategy
 
 from sam3.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from sam3.detector import Grounding
 from sam3.errors import BadConfig, BadInput
-from sam3.eval.matching import PairScore
 from sam3.files import read_json, write_json
 from sam3.train.config import TrainConfig, plain
-from sam3.train.data import OrderedBatches, PairSet, collate, data_sha256, load_pairs
+from sam3.train.data import OrderedBatches, PairSet, data_sha256, load_pairs
+from sam3.train.feature_cache import FeatureCache
+from sam3.train.fine_tuning import FineTuning
+from sam3.train.frozen import frozen_part
+from sam3.train.heartbeat import PROGRESS, Heartbeat
+from sam3.train.loaders import training_loader, validation_loader
 from sam3.train.log import set_aside, whole_log
-from sam3.train.losses import detection_loss
+from sam3.train.lora import Adapters, adapt
 from sam3.train.memory import checkpoint_activations, largest_batch
-from sam3.train.module import DetectorModule
-from sam3.train.quality import pair_scores, summarise
-from sam3.train.targets import PairBatch
+from sam3.train.stop import StopInTime, environments
 from sam3.train.watch import Watch
+from sam3.train.world import World, barrier
 
 # the score is in the name: weights alone are stored, and a killed run finds its best again
 KEPT = re.compile(r"(?P<kind>cgf1|loss)-(?P<step>\d+)-(?P<score>-?[\d.]+)\.ckpt")
 
 
-class FineTuning(DetectorModule):
-    """Training steps of `DetectorModule`, and cgF1 over the validation pairs."""
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget the pairs of the last validation."""
-        self._scores: list[PairScore] = []
-
-    def validation_step(self, batch: PairBatch, _: int) -> None:
-        """Loss terms and pair scores of held-out pairs."""
-        found: Grounding = self(batch)
-        loss, terms = detection_loss(self.model, found, batch, self.loss_config)
-        self._log("val", loss, terms, len(batch))
-        self._scores += pair_scores(self.model, found, batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log cgF1, pmF1 and IL_MCC."""
-        for name, value in summarise(self._scores).items():
-            self.log(f"val/{name}", value, prog_bar=name == "cgf1")
-
-
 class Run:
     """A fine-tuning run in a work folder."""
 
-    def __init__(self, config: TrainConfig, work: Path, gpus: int) -> None:
-        self.config, self.work, self.gpus = config, work, gpus
+    def __init__(self, config: TrainConfig, work: Path, gpus: int, world: World | None = None) -> None:
+        self.config, self.work, self.gpus, self.world = config, work, gpus, world or World()
         self.last = work / "last.ckpt"
-        self.watch = Watch(say=lambda message: print(message, flush=True))
+        self.watch = Watch(say=lambda message: print(message, flush=True) if self.world.first else None)
+        self.stop = StopInTime(self.last)
 
     @cached_property
     def base(self) -> Checkpoint:
@@ -80,8 +63,9 @@ class Run:
     @cached_property
     def train_pairs(self) -> PairSet:
         """Augmented training pairs."""
-        pairs = load_pairs(self.config.data.train, self.config.data.images)
-        return PairSet(pairs, *self._sides, self.config.data.augment, self.config.train.seed)
+        data = self.config.data
+        pairs = load_pairs(data.train, data.images)
+        return PairSet(pairs, *self._sides, data.augment, self.config.train.seed, data.views)
 
     @cached_property
     def val_pairs(self) -> PairSet:
@@ -97,11 +81,11 @@ class Run:
 
     @cached_property
     def batch_size(self) -> int:
-        """As configured, or searched on the GPU."""
+        """Pairs of all processes together: as configured, or searched on the GPU."""
         asked = self.config.train.batch_size
         if asked != "auto":
             return int(asked)
-        return largest_batch(self.base, self.config.loss, self.train_pairs, self.gpus)
+        return self.world.size * largest_batch(self.base, self.config.loss, self.train_pairs, self.gpus)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -129,6 +113,8 @@ class Run:
         Raises:
             BadInput: the work folder cannot be written.
         """
+        if not self.world.first:
+            return
         held = self.work / "identity.json"
         if held.is_file() and read_json(held) != json.loads(json.dumps(self.identity)):
             print(f"{self.work} holds another run (config, data or weights differ): starting over", flush=True)
@@ -136,34 +122,80 @@ class Run:
                 path.unlink()
         write_json(held, self.identity)
 
+    @cached_property
+    def adapters(self) -> Adapters | None:
+        """Low-rank adapters on the base model, if the config has any."""
+        lora = self.config.model.lora
+        return adapt(self.base.model, lora) if lora.rank else None
+
+    @cached_property
+    def cache(self) -> FeatureCache | None:
+        """Features of the frozen image encoder for every view, if the config asks for them.
+
+        Raises:
+            BadConfig: views are new in every epoch, or the image encoder learns.
+        """
+        config, data = self.config, self.config.data
+        if not config.cache.enabled:
+            return None
+        if data.views < 1:
+            raise BadConfig("cache.enabled=true needs data.views of 1 or more: what is stored must come up again.")
+        part = frozen_part(config.model.frozen)
+        if config.model.lora.rank and any(name.startswith("vision_encoder") for name in config.model.lora.parts):
+            raise BadConfig("cache.enabled=true with adapters on the image encoder: take it out of model.lora.parts.")
+        if self.gpus:
+            self.base.model.to(f"cuda:{self.world.local}")
+        kind = precision(config.trainer.precision, self.gpus)
+        for turn in (True, False):  # the first process verifies what is there before the others read it
+            if self.world.first == turn:
+                cache = FeatureCache(
+                    config.cache,
+                    self.base.model,
+                    part,
+                    kind,
+                    self.base.image_size,
+                    rank=self.world.rank,
+                    world=self.world.size,
+                )
+            barrier()
+        rows = cache.fill(self.train_pairs, self.val_pairs, show=self.world.first)
+        barrier()
+        cache.store.refresh()
+        if self.world.first:
+            print(
+                f"features: {rows['views']} views, {rows['encoded']} encoded in {rows['seconds']:.0f} s, "
+                f"{cache.store.nbytes / 1e6:.0f} MB in {cache.folder}",
+                flush=True,
+            )
+        return cache
+
     def fit(self) -> None:
         """Train, or go on training."""
         L.seed_everything(self.config.train.seed, verbose=False)
-        module = FineTuning(
-            self.base.model,
-            self.config.loss,
-            self.config.optimizer,
-            self.total_steps,
-            tuple(self.config.model.frozen),
-        )
+        train, held_out = self.train_pairs, self.val_pairs
+        if self.cache is not None:
+            train, held_out = self.cache.items(train), self.cache.items(held_out)  # type: ignore[assignment]
+        frozen = () if self.adapters else tuple(self.config.model.frozen)
+        module = FineTuning(self.base.model, self.config.loss, self.config.optimizer, self.total_steps, frozen)
+        module.keep_words = self.cache is not None and self.config.cache.words
         start = self._steps_done() * self.config.train.accumulate
-        batches = OrderedBatches(self.train_pairs, self.base.tokenizer, self.batch_size, self.config.train.seed, start)
-        workers = self.config.data.workers
-        set_aside(self.work / "log")
+        tokenizer, gpu = self.base.tokenizer, self.gpus > 0
+        batches = OrderedBatches(
+            train, tokenizer, self.batch_size, self.config.train.seed, start, self.world.rank, self.world.size
+        )
+        if self.world.first:
+            set_aside(self.work / "log")
         trainer = self._trainer()
         trainer.fit(
             module,
-            DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None),
-            DataLoader(
-                self.val_pairs,
-                batch_size=self.batch_size,
-                collate_fn=lambda items: collate(items, self.base.tokenizer),
-            ),
+            training_loader(batches, self.config.data.workers, gpu=gpu),
+            validation_loader(held_out, tokenizer, self.batch_size, self.world, gpu=gpu),
             ckpt_path=self.last if self.last.is_file() else None,
             weights_only=True,
         )
         if trainer.interrupted:
             raise KeyboardInterrupt
+        self.stop.leave()
 
     def _steps_done(self) -> int:
         if not self.last.is_file():
@@ -175,7 +207,11 @@ class Run:
         every = self.batches_per_epoch * max(min(settings.validate_every, self.config.train.max_epochs), 1)
         return L.Trainer(
             accelerator="gpu" if self.gpus else "cpu",
-            devices=self.gpus or 1,
+            strategy=self._strategy(),
+            devices=self.world.per_node,
+            num_nodes=self.world.nodes,
+            plugins=environments(),
+            use_distributed_sampler=False,
             precision=precision(settings.precision, self.gpus),  # type: ignore[arg-type]
             max_steps=self.total_steps,
             accumulate_grad_batches=self.config.train.accumulate,
@@ -188,6 +224,12 @@ class Run:
             callbacks=self._callbacks(),
             enable_model_summary=False,
         )
+
+    def _strategy(self) -> Any:
+        if self.world.size == 1:
+            return "auto"
+        # a process whose pairs are all negative uses no mask head; buffers are frozen statistics, alike everywhere
+        return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
 
     def _callbacks(self) -> list[L.Callback]:
         # without the version counter a resumed run overwrites its own file instead of making last-v1.ckpt
@@ -204,19 +246,26 @@ class Run:
             LearningRateMonitor("step"),
             TQDMProgressBar(refresh_rate=5),
             self.watch,
+            Heartbeat(self.work / PROGRESS, self.total_steps, self.batch_size),
+            self.stop,
         ]
 
     def finish(self) -> Path:
         """Write the best checkpoint by cgF1 (by loss when all are 0) and what it was made of."""
         chosen, score = best_checkpoint(self.work)
+        if not self.world.first:
+            return Path(self.config.train.out)
         state = torch.load(chosen, weights_only=True, map_location="cpu")["state_dict"]
         self.base.model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
+        if self.adapters:
+            self.adapters.merge()
         record = {
             **self.identity,
             "base": self.base.name,
             "concept": self.config.concept,
             "steps": self.total_steps,
             "batch_size": self.batch_size,
+            "processes": self.world.size,
             "chosen": chosen.name,
             "validation": score,
             "warnings": self.watch.said,

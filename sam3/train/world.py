@@ -13,6 +13,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -23,6 +26,7 @@ from torch import Tensor
 
 from sam3.errors import Unavailable
 
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 PATIENCE = timedelta(minutes=30)  # the first process may fill a cache while the others wait
 
 
@@ -60,9 +64,9 @@ def place() -> World:
     if "TORCHELASTIC_RUN_ID" in env:
         size, per_node = int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"])
         world = World(int(env["RANK"]), size, int(env["LOCAL_RANK"]), size // per_node)
-    elif "SLURM_PROCID" in env and int(env.get("SLURM_NTASKS", 1)) > 1:
-        nodes = int(env.get("SLURM_NNODES", 1))
-        world = World(int(env["SLURM_PROCID"]), int(env["SLURM_NTASKS"]), int(env["SLURM_LOCALID"]), nodes)
+    elif int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1:  # set by srun for what it starts, and by nothing else
+        nodes = int(env.get("SLURM_STEP_NUM_NODES", 1))
+        world = World(int(env["SLURM_PROCID"]), int(env["SLURM_STEP_NUM_TASKS"]), int(env["SLURM_LOCALID"]), nodes)
     else:
         return World()
     if world.size % world.nodes:
@@ -109,8 +113,18 @@ def _address(nodes: int) -> str:
 
 
 def size() -> int:
-    """How many processes train together; 1 outside a run."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    """How many processes train together; 1 outside a run, and in `alone`."""
+    return dist.get_world_size() if dist.is_initialized() and not _alone.get() else 1
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """No sums over processes inside: for validation, where one may have more batches than another."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
 
 
 def rank() -> int:
@@ -148,6 +162,13 @@ def shared_count(count: int | Tensor, device: torch.device | str = "cpu") -> Any
         return count.clamp(min=1) if isinstance(count, Tensor) else max(count, 1)
     total = count.detach().float() if isinstance(count, Tensor) else torch.tensor(float(count), device=device)
     return sum_over_all(total).clamp(min=1) / size()
+
+
+def shared_mean(values: Tensor, weight: float = 1.0) -> Tensor:
+    """Mean of the rows of all processes, in the sense of `shared_count`; rows of a batch of weight 0 do not count."""
+    if size() == 1:
+        return values.mean()
+    return values.sum() / shared_count(int(len(values) * weight), values.device)
 
 
 def any_of_us(flag: bool, device: torch.device | str = "cpu") -> bool:

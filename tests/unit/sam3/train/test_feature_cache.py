@@ -1,0 +1,164 @@
+"""A view is encoded once; what is stored trains as the picture itself would."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_pairs import make_pairs
+
+from sam3.detector import Sam3Detector
+from sam3.errors import BadConfig
+from sam3.tokenizer import Tokenizer, build_tokenizer_file
+from sam3.train.augment import AugmentConfig
+from sam3.train.cache_config import CacheConfig
+from sam3.train.data import OrderedBatches, PairSet, load_pairs
+from sam3.train.feature_cache import FeatureCache
+from sam3.train.feature_shards import FeatureStore, pack
+from sam3.train.frozen import BACKBONE, ENCODER, frozen_part, weights_sha256
+from sam3.train.loss_config import LossConfig
+from sam3.train.losses import detection_loss
+from sam3.train.module import DetectorModule, OptimizerConfig
+
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    make_pairs(folder, COUNT)
+    build_tokenizer_file(folder / "tokenizer.json")
+    return folder
+
+
+def pair_set(place: Path, views: int = 2, augment: AugmentConfig | None = None) -> PairSet:
+    pairs = load_pairs(place / "pairs.json", place)
+    return PairSet(pairs, 64, 32, augment or AugmentConfig(), seed=3, views=views)
+
+
+def filled(place: Path, root: Path, model: Sam3Detector, part: str = BACKBONE, **settings: object) -> FeatureCache:
+    config = CacheConfig(enabled=True, root=str(root), batch=4, **settings)  # type: ignore[arg-type]
+    cache = FeatureCache(config, model, part, "32-true", 64)
+    cache.fill(pair_set(place), show=False)
+    return cache
+
+
+def losses(model: Sam3Detector, batches: OrderedBatches, count: int = 4) -> list[float]:
+    module = DetectorModule(model, LossConfig(), OptimizerConfig(), 1, (ENCODER,)).train()
+    out = []
+    for _, batch in zip(range(count), batches, strict=False):
+        out.append(float(detection_loss(model, module(batch), batch, LossConfig())[0]))
+    return out
+
+
+def both(place: Path, model: Sam3Detector, cache: FeatureCache) -> tuple[list[float], list[float]]:
+    """Losses of four batches from pixels and from the cache."""
+    pairs, tokenizer = pair_set(place), Tokenizer.load(place)
+    return (
+        losses(model, OrderedBatches(pairs, tokenizer, 4, 3)),
+        losses(model, OrderedBatches(cache.items(pairs), tokenizer, 4, 3)),
+    )
+
+
+@pytest.mark.parametrize("part", [BACKBONE, ENCODER])
+@pytest.mark.parametrize(("store", "within"), [("fp32", 1e-4), ("bf16", 0.02), ("fp8", 0.05)])
+def test_losses_from_the_cache_are_those_from_pixels(
+    place: Path, tmp_path: Path, model: Sam3Detector, part: str, store: str, within: float
+) -> None:
+    pixels, stored = both(place, model, filled(place, tmp_path, model, part, store=store))
+    np.testing.assert_allclose(stored, pixels, rtol=within)
+
+
+def test_a_view_is_encoded_once(place: Path, tmp_path: Path, model: Sam3Detector) -> None:
+    config, pairs = CacheConfig(enabled=True, root=str(tmp_path)), pair_set(place)
+    first = FeatureCache(config, model, BACKBONE, "32-true", 64).fill(pairs, show=False)
+    again = FeatureCache(config, model, BACKBONE, "32-true", 64).fill(pairs, show=False)
+    assert (first["encoded"], again["encoded"]) == (2 * COUNT, 0) and again["held"] == first["views"] == 2 * COUNT
+
+
+def test_views_repeat_and_differ(place: Path) -> None:
+    pairs = pair_set(place)
+    first, second, third = (pairs.item(1, epoch)["pixels"] for epoch in range(3))
+    assert torch.equal(first, third) and not torch.equal(first, second)
+
+
+def test_other_weights_pictures_or_outlines_are_not_found(place: Path, tmp_path: Path, model: Sam3Detector) -> None:
+    cache = filled(place, tmp_path, model)
+    pairs = pair_set(place)
+    seen, drawn = cache.items(pairs).keys(pairs, 1, 0)
+    assert seen in cache.store and drawn in cache.store
+    pairs.pairs[1] = replace(pairs.pairs[1], segmentations=[[[1, 1, 20, 1, 20, 20]]])
+    assert cache.items(pairs).keys(pairs, 1, 0)[0] == seen and cache.items(pairs).keys(pairs, 1, 0)[1] != drawn
+    stronger = pair_set(place, augment=AugmentConfig(hue=20.0))
+    assert cache.items(stronger).keys(stronger, 1, 0)[0] != seen
+    before = weights_sha256(model, BACKBONE)
+    with torch.no_grad():
+        next(model.vision_encoder.backbone.parameters()).add_(1e-3)
+    assert weights_sha256(model, BACKBONE) != before
+
+
+def test_a_damaged_shard_is_made_again(place: Path, tmp_path: Path, model: Sam3Detector) -> None:
+    cache = filled(place, tmp_path, model, shard_mb=0.02)
+    shard = sorted(cache.folder.glob("shard-*.safetensors"))[0]
+    content = bytearray(shard.read_bytes())
+    content[-7] ^= 1  # one bit of a feature, which a length would not show
+    shard.write_bytes(content)
+    (cache.folder / "shard-r0-99999.json").write_text('{"keys": {"a": 1}, "by')  # killed while writing
+    again = FeatureCache(cache.config, model, BACKBONE, "32-true", 64)
+    assert set(again.store.dropped) == {shard.name, "shard-r0-99999.safetensors"}
+    assert 0 < again.fill(pair_set(place), show=False)["encoded"] < 2 * COUNT
+    pixels, stored = both(place, model, again)
+    np.testing.assert_allclose(stored, pixels, rtol=1e-4)
+
+
+def test_what_the_budget_has_no_room_for_is_encoded_in_the_step(
+    place: Path, tmp_path: Path, model: Sam3Detector
+) -> None:
+    whole = filled(place, tmp_path / "all", model).store.nbytes
+    cache = filled(place, tmp_path / "half", model, budget_gb=whole / 2 / 1e9)
+    assert 0 < cache.store.nbytes <= whole / 2
+    pixels, stored = both(place, model, cache)
+    np.testing.assert_allclose(stored, pixels, rtol=1e-4)
+
+
+def test_caches_of_other_weights_make_way_unless_they_are_in_use(
+    place: Path, tmp_path: Path, model: Sam3Detector
+) -> None:
+    old = filled(place, tmp_path, model)
+    with torch.no_grad():
+        next(model.vision_encoder.backbone.parameters()).add_(1e-3)
+    budget = 1.2 * old.store.nbytes / 1e9
+    assert filled(place, tmp_path, model, budget_gb=budget).folder != old.folder and old.folder.exists()
+    with torch.no_grad():
+        next(model.vision_encoder.backbone.parameters()).add_(1e-3)
+    os.utime(old.folder, (time.time() - 7200,) * 2)
+    filled(place, tmp_path, model, budget_gb=budget)
+    assert not old.folder.exists()
+
+
+def test_fp8_keeps_small_channels(tmp_path: Path) -> None:
+    values = torch.randn(50, 3) * torch.tensor([1e-3, 1.0, 300.0])
+    store = FeatureStore(tmp_path)
+    store.write("a", {"k": [pack(values, "fp8", channel=1)]})
+    [back] = store.read("k")
+    error = (back.float() - values).abs().amax(0) / values.abs().amax(0)
+    assert float(error.max()) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"), [({"store": "int4"}, "cache.store=int4"), ({"budget_gb": 0.0}, "cache.budget_gb=0")]
+)
+def test_values_that_cannot_be_are_named(settings: dict[str, object], says: str) -> None:
+    with pytest.raises(BadConfig, match=says):
+        CacheConfig(**settings).check()  # type: ignore[arg-type]
+
+
+def test_an_image_encoder_that_learns_cannot_be_stored() -> None:
+    assert frozen_part(("vision_encoder", "vision_encoder.backbone")) == ENCODER
+    with pytest.raises(BadConfig, match=r"add vision_encoder or vision_encoder.backbone"):
+        frozen_part(("text_encoder",))
