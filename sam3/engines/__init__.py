@@ -20,6 +20,7 @@ ENGINES = {
     "torch": "sam3.engines.torch_engine:TorchEngine",
     "onnx": "sam3.engines.onnx_engine:OnnxEngine",
     "jax": "sam3.engines.jax_engine:JaxEngine",
+    "triton": "sam3.engines.triton_engine:TritonEngine",
 }
 NAMES = ("auto", "torch", "onnx", "jax", "tensorrt", "triton")
 

@@ -1,0 +1,64 @@
+"""configs/serving.yaml -> one frozen, typed `ServingSettings`; defaults stand in that file and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field, ValidationError
+
+from sam3.errors import BadConfig
+from sam3_agent.params import Section
+
+FILE = Path("configs/serving.yaml")
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Queue(Section):
+    """How requests wait: at most `limit`, for at most `timeout_ms`, and `delay_us` for company of `preferred` size."""
+
+    preferred: list[Positive]
+    delay_us: Annotated[int, Field(ge=0)]
+    limit: Positive
+    timeout_ms: Positive
+    priorities: Positive
+
+
+class ServingSettings(Section):
+    """Every knob of a packaged version.
+
+    Attributes:
+        batch: most rows of one batch.
+        threads: CPU threads of a graph, 0 for all.
+        instances: copies of each graph on a GPU.
+        image_cache_mb, text_cache_mb: embeddings remembered by the whole model.
+        idle_seconds: after which a silent video stream is forgotten; streams: open at a time.
+    """
+
+    batch: Positive
+    threads: Annotated[int, Field(ge=0)]
+    instances: Positive
+    queue: Queue
+    image_cache_mb: Positive
+    text_cache_mb: Positive
+    idle_seconds: Positive
+    streams: Positive
+
+
+def load_settings(path: Path = FILE) -> ServingSettings:
+    """Read the settings.
+
+    Raises:
+        BadConfig: no such file, not YAML, or a key that is missing, unknown or out of range.
+    """
+    try:
+        return ServingSettings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BadConfig(f"{path}: cannot be read ({error.strerror}). Run in the top folder of the checkout.") from error
+    except yaml.YAMLError as error:
+        raise BadConfig(f"{path}: not YAML ({error}).") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadConfig(f"{path}: {where}: {first['msg']}; found {first['input']!r}.", field=where) from error

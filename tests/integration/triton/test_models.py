@@ -1,0 +1,180 @@
+"""Every model of the repository over HTTP and gRPC answers as the in-process ONNX engine does."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc
+from PIL import Image
+from pycocotools import mask as coco_mask
+from triton_asking import BOX, Served, assert_same, picture, question
+
+from sam3.decoding import decode
+from sam3.engines.onnx_engine import OnnxEngine
+from sam3.engines.triton_engine import OUTPUTS, TritonEngine, detections_of
+from sam3.triton.client import texts
+from sam3.triton.manifest import sha256_of
+from sam3.types import Detections, Prompt
+
+Infer = Callable[..., dict[str, Any]]
+
+
+def png(image: np.ndarray[Any, Any], kind: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, kind)
+    return out.getvalue()
+
+
+# -- first of all: what is true before anybody has asked anything
+
+
+def test_ready_means_warm(serve: Callable[..., Served]) -> None:
+    fresh = serve()
+    for stage in ("image_encoder", "text_encoder", "decoder"):
+        assert fresh.metric("sam3_stage_runs_total", model="sam3", stage=stage) >= 1
+    assert fresh.metric("nv_inference_request_success", model="sam3") == 1, "the warm-up; nobody else has asked yet"
+    fresh.server.stop()
+
+
+# -- the four models
+
+
+def test_image_encoder(infer: Infer, reference: OnnxEngine) -> None:
+    side = reference.image_size
+    pixels = np.random.default_rng(0).normal(size=(3, 3, side, side)).astype(np.float32)
+    names = [output.name for output in reference.image_encoder.get_outputs()]
+    expected = reference.image_encoder.run(names, {"pixels": pixels})
+    got = infer("sam3_image_encoder", {"pixels": pixels}, names)
+    for name, value in zip(names, expected, strict=True):
+        np.testing.assert_allclose(got[name], value, atol=1e-5)
+
+
+def test_text_encoder(infer: Infer, reference: OnnxEngine) -> None:
+    tokens = reference.tokenizer.encode(["a red car", "hen"])
+    [expected] = reference.text_encoder.run(["text"], {"ids": tokens.ids, "mask": tokens.mask})
+    got = infer("sam3_text_encoder", {"ids": tokens.ids, "mask": tokens.mask}, ["text"])
+    np.testing.assert_allclose(got["text"], expected, atol=1e-5)
+
+
+def test_decoder(infer: Infer, reference: OnnxEngine) -> None:
+    rng = np.random.default_rng(1)
+    feed: dict[str, Any] = {}
+    for item in reference.decoder.get_inputs():
+        shape = [size if isinstance(size, int) else {"pairs": 2, "tokens": 5, "boxes": 2}[size] for size in item.shape]
+        feed[item.name] = rng.normal(size=shape).astype(np.float32)
+    feed["text_mask"] = np.ones((2, 5), bool)
+    feed["boxes"] = np.full((2, 2, 4), 0.5, np.float32)
+    feed["box_labels"] = np.array([[1, 0], [1, -10]], np.int64)
+    names = ["logits", "boxes_out", "presence", "masks"]
+    expected = reference.decoder.run(names, feed)
+    got = infer("sam3_decoder", feed, names)
+    for name, value in zip(names, expected, strict=True):
+        np.testing.assert_allclose(got[name].reshape(value.shape), value, atol=1e-4)
+
+
+def test_whole_model_on_pixels_with_phrases_and_boxes(infer: Infer, reference: OnnxEngine) -> None:
+    image = picture(2)
+    prompts = [Prompt("red car"), Prompt("a hen", BOX), Prompt(None, np.vstack([BOX, BOX + 9]), np.array([1, 0]))]
+    expected = reference.ground(reference.encode([image]) * 3, prompts)
+    exemplars = {
+        "exemplar_boxes": np.vstack([BOX, BOX, BOX + 9])[None],
+        "exemplar_labels": np.array([[1, 1, 0]], np.int32),
+        "exemplar_phrases": np.array([[1, 2, 2]], np.int32),
+    }
+    out = infer("sam3", {"image": image[None], **question("red car", "a hen", "", **exemplars)}, OUTPUTS)
+    for one, other in zip(detections_of(out, image.shape[:2]), expected, strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_whole_model_on_a_picture_file(infer: Infer, reference: OnnxEngine, kind: str) -> None:
+    data = png(picture(3, 70, 50), kind)
+    image = decode(data, "it")
+    [expected] = reference.ground(reference.encode([image]), [Prompt("hen")])
+    out = infer("sam3", {"image_bytes": texts([data]), **question("hen")}, (*OUTPUTS, "rle", "image_size"))
+    assert_same(detections_of(out, image.shape[:2])[0], expected)
+    assert out["image_size"].tolist() == [[70, 50]]
+    masks = [coco_mask.decode(json.loads(text)) for text in out["rle"][0]]
+    assert (np.array(masks, bool) == expected.masks).mean() > 0.9999
+
+
+def test_nothing_found_is_an_empty_answer(infer: Infer) -> None:
+    out = infer("sam3", {"image": picture(4)[None], **question("hen", "duck", threshold=1.0)}, (*OUTPUTS, "rle"))
+    assert out["boxes"].shape == (1, 0, 4)
+    assert out["rle"].shape == (1, 0)
+    assert [len(item) for item in detections_of(out, (48, 80))] == [0, 0]
+    assert out["presence"].shape == (1, 2)
+
+
+# -- batching and caches
+
+
+def test_requests_that_come_together_run_as_batches(served: Served, reference: OnnxEngine) -> None:
+    images = [picture(100 + at, 40 + at % 3, 60) for at in range(24)]  # of different sizes
+    before = [served.metric(f"nv_inference_{what}_count", model="sam3_image_encoder") for what in ("exec", "count")]
+    before[1] = served.metric("nv_inference_count", model="sam3_image_encoder")
+    whole = served.metric("nv_inference_exec_count", model="sam3")
+
+    async def all_at_once() -> list[Detections]:
+        engine = TritonEngine(served.server.addresses.grpc, threshold=0.0)
+        embeddings = await engine.aencode(images)
+        found = await engine.aground(embeddings, [Prompt("hen")] * len(images))
+        await asyncio.to_thread(engine.close)
+        return found
+
+    found = asyncio.run(all_at_once())
+    runs = served.metric("nv_inference_exec_count", model="sam3_image_encoder") - before[0]
+    rows = served.metric("nv_inference_count", model="sam3_image_encoder") - before[1]
+    assert rows == 24
+    assert runs <= 12, "a batch holds two pictures or more on average"
+    assert served.metric("nv_inference_exec_count", model="sam3") - whole <= 24, "48 requests"
+    stats = grpc.InferenceServerClient(served.server.addresses.grpc).get_inference_statistics("sam3", as_json=True)
+    assert max(int(row.get("batch_size", 0)) for row in stats["model_stats"][0]["batch_stats"]) >= 4
+    for image, item in zip(images, found, strict=True):
+        assert_same(item, reference.ground(reference.encode([image]), [Prompt("hen")])[0])
+
+
+def test_the_same_request_twice_is_answered_from_the_response_cache(served: Served, infer: Infer) -> None:
+    seed = int.from_bytes(id(infer).to_bytes(8, "little"), "little") % 10_000_000
+    inputs = {"image": picture(seed)[None], **question("hen")}
+    first = infer("sam3", inputs, OUTPUTS)
+    hits, runs = served.metric("nv_cache_num_hits_per_model", model="sam3"), served.metric("nv_inference_exec_count")
+    again = infer("sam3", inputs, OUTPUTS)
+    assert served.metric("nv_cache_num_hits_per_model", model="sam3") == hits + 1
+    assert served.metric("nv_inference_exec_count") == runs, "no model ran"
+    np.testing.assert_array_equal(first["boxes"], again["boxes"])
+
+
+def test_a_second_phrase_on_a_picture_skips_the_image_encoder(served: Served, reference: OnnxEngine) -> None:
+    engine = TritonEngine(served.server.addresses.grpc, threshold=0.0)
+    image = picture(6)
+    [embedding] = engine.encode([image])
+    runs = served.metric("nv_inference_count", model="sam3_image_encoder")
+    texts_run = served.metric("nv_inference_count", model="sam3_text_encoder")
+    hits = served.metric("sam3_embedding_cache_total", model="sam3", kind="image", outcome="hit")
+    [one] = engine.ground([embedding], [Prompt("a goose")])
+    [other] = engine.ground(engine.encode([image.copy()]), [Prompt("a goat")])
+    assert served.metric("nv_inference_count", model="sam3_image_encoder") == runs
+    assert served.metric("sam3_embedding_cache_total", model="sam3", kind="image", outcome="hit") >= hits + 2
+    assert served.metric("nv_inference_count", model="sam3_text_encoder") == texts_run + 2
+    engine.ground(engine.encode([picture(7)]), [Prompt("a goose")])
+    assert served.metric("nv_inference_count", model="sam3_text_encoder") == texts_run + 2, "a known phrase"
+    held = reference.encode([image])
+    assert_same(one, reference.ground(held, [Prompt("a goose")])[0])
+    assert_same(other, reference.ground(held, [Prompt("a goat")])[0])
+    engine.close()
+
+
+def test_the_repository_is_only_read(served: Served) -> None:
+    files = {path: sha256_of(path) for path in Path(served.live.folder).rglob("*") if path.is_file()}
+    engine = TritonEngine(served.server.addresses.grpc)
+    engine.encode([picture(8)])
+    engine.close()
+    assert {path: sha256_of(path) for path in Path(served.live.folder).rglob("*") if path.is_file()} == files
