@@ -10,7 +10,7 @@ trunk's own cost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,18 @@ from sam3.pretrain.text import end_states
 from sam3.scenes.phrases import Vocabulary
 from sam3.tokenizer import Tokenizer
 from sam3.train.schedule import share_of_rate
+
+TRUNK = "vision_encoder.backbone.trunk"
+# all that lies between a picture or a name and the logits of the first cross-attention
+ALIGNED = (
+    "vision_encoder.backbone.",
+    "vision_encoder.neck.fpn_layers.2.",
+    "text_projection.",
+    *(
+        f"detr_encoder.layers.0.{part}."
+        for part in ("layer_norm1", "self_attn", "layer_norm2", "cross_attn.q_proj", "cross_attn.k_proj")
+    ),
+)
 
 
 @dataclass
@@ -176,12 +188,14 @@ def align(
     config: AlignConfig,
     frozen: Sequence[str],
     resume: Path,
+    watch: Callable[[Sam3Detector, int], None] | None = None,
 ) -> None:
     """Run the alignment on `model`, in place.
 
     Args:
         frozen: submodules that do not learn.
         resume: state of an unfinished run, written every `save_every` steps and gone on from.
+        watch: called with the model and the number of steps done at every save, and at the end.
     """
     names = name_states(model, vocabulary, tokenizer)
     groups = learning(model, frozen, config)
@@ -218,20 +232,25 @@ def align(
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
             with atomic_write(resume, "wb") as file:
                 torch.save(state, file)
+        if watch and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
+            watch(model, step + 1)
 
 
 def learning(model: Sam3Detector, frozen: Sequence[str], config: AlignConfig) -> list[dict[str, Any]]:
     """Parameter groups: the trunk's upper stages, slowly, and what leads from them to the attention's logits."""
-    layer, backbone = model.detr_encoder.layers[0], model.vision_encoder.backbone
+    trunk = model.vision_encoder.backbone.trunk
     still = {parameter for name in frozen for parameter in model.get_submodule(name).parameters()}
-    trunk = [parameter for parameter in backbone.trunk.parameters() if parameter not in still]
     for parameter in still:
         parameter.requires_grad_(False)
-    parts = [backbone.adapter, backbone.adapter_norm, model.vision_encoder.neck.fpn_layers[2], model.text_projection]
-    parts += [layer.layer_norm1, layer.self_attn, layer.layer_norm2, layer.cross_attn.q_proj, layer.cross_attn.k_proj]
-    heads = [backbone.position_embeddings, *(parameter for part in parts for parameter in part.parameters())]
+    slow = [parameter for parameter in trunk.parameters() if parameter not in still]
+    heads = [
+        parameter
+        for part in ALIGNED  # in this order: a saved optimiser knows its parameters by their place
+        for name, parameter in model.named_parameters()
+        if name.startswith(part) and not name.startswith(TRUNK)
+    ]
     rate = config.learning_rate
-    return [{"params": trunk, "lr": rate * config.trunk_scale}, {"params": heads, "lr": rate}]
+    return [{"params": slow, "lr": rate * config.trunk_scale}, {"params": heads, "lr": rate}]
 
 
 @torch.no_grad()

@@ -24,10 +24,11 @@ from sam3.detector import Sam3Detector
 from sam3.errors import BadConfig
 from sam3.files import atomic_write
 from sam3.pretrain import text as words
-from sam3.pretrain.align import AlignConfig, align, even_out, name_states
+from sam3.pretrain.align import TRUNK, AlignConfig, align, even_out, name_states
 from sam3.pretrain.dense import DenseConfig, PretrainModule
+from sam3.pretrain.held_names import HeldNames
 from sam3.pretrain.held_out import HeldOutFigures, unseen_stream
-from sam3.pretrain.start import load_imagenet_trunk, spread_queries, wake
+from sam3.pretrain.start import load_imagenet_trunk, spread_queries, take_over, wake
 from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig, hold_back
 from sam3.scenes.pack import Pack
 from sam3.scenes.phrases import Vocabulary
@@ -36,7 +37,6 @@ from sam3.train.log import set_aside, whole_log
 from sam3.train.loss_config import LossConfig
 from sam3.train.module import OptimizerConfig
 
-TRUNK = "vision_encoder.backbone.trunk"
 # what ImageNet knows about edges and textures stays; the deeper stages learn how things are drawn
 FROZEN = tuple(f"{TRUNK}.{name}" for name in ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2"))
 
@@ -51,12 +51,13 @@ class TextStep:
 
 @dataclass
 class DetectStep:
-    """Detection training; `workers` processes compose scenes."""
+    """Detection training; `workers` processes compose scenes, `start_from` is an earlier version to take over."""
 
     steps: int = 6000
     save_every: int = 200
     evaluate_every: int = 1000
     workers: int = 1
+    start_from: str | None = None
 
 
 @dataclass
@@ -90,22 +91,26 @@ def pretrain(config: PretrainConfig) -> Path:
     cutouts = pack.select(holdout=[""])  # never the held-out style, never the photographed chickens of the barnyard
     vocabulary = Vocabulary(cutouts)
     maker = SceneMaker(cutouts, hold_back(pack.backgrounds)[0], config.stream)
+    unseen = unseen_stream(pack, tokenizer, config.stream)
     model = Sam3Detector(lite_config())
     if not (out / "text.pt").is_file():
         text_step(model, vocabulary, tokenizer, config, out)
         save_state(model, out / "text.pt")
     if not (out / "aligned.pt").is_file():
         load_state(model, out / "text.pt")
-        align(model, maker, vocabulary, tokenizer, config.align, FROZEN, out / "align.ckpt")
+        watch = HeldNames(unseen, out / "align.csv")
+        align(model, maker, vocabulary, tokenizer, config.align, FROZEN, out / "align.ckpt", watch)
         even_out(
             model, SceneStream(maker, vocabulary, tokenizer).batch(0).pixels, name_states(model, vocabulary, tokenizer)
         )
         spread_queries(model)
         save_state(model, out / "aligned.pt")
     load_state(model, out / "aligned.pt")
-    detect(model, SceneStream(maker, vocabulary, tokenizer), unseen_stream(pack, tokenizer, config.stream), config, out)
-    curve = {"curve.csv": whole_log(out / "log")}
-    return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16, extra=curve)
+    if config.detect.start_from and not (out / "last.ckpt").is_file():
+        take_over(model, config.detect.start_from)
+    detect(model, SceneStream(maker, vocabulary, tokenizer), unseen, config, out)
+    curves = {"align.csv": (out / "align.csv").read_text(), "curve.csv": whole_log(out / "log")}
+    return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16, extra=curves)
 
 
 def text_step(

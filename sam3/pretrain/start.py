@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sam3.checkpoint import load_checkpoint
 from sam3.detector import Sam3Detector
 from sam3.errors import Unavailable
+from sam3.pretrain.align import ALIGNED
 
 
 def load_imagenet_trunk(model: Sam3Detector) -> None:
@@ -46,6 +48,18 @@ def wake(model: Sam3Detector) -> None:
         for module in part.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
+
+
+def take_over(model: Sam3Detector, checkpoint: str) -> None:
+    """Take the detection layers of an earlier version; what the alignment teaches, and the text encoder, stay.
+
+    Args:
+        checkpoint: a checkpoint of the same shape, by name or folder.
+    """
+    earlier = load_checkpoint(checkpoint).model.state_dict()
+    kept = (*ALIGNED, "text_encoder.")
+    taken = {name: value for name, value in earlier.items() if not name.startswith(kept)}
+    model.load_state_dict(taken, strict=False)
 
 
 def spread_queries(model: Sam3Detector) -> None:

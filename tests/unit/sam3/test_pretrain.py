@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from sam3.checkpoint import lite_config
+from sam3.checkpoint import lite_config, save_checkpoint
 from sam3.detector import Sam3Detector
 from sam3.pretrain.align import (
+    ALIGNED,
     AlignConfig,
     CellStream,
     NameStates,
@@ -25,9 +27,10 @@ from sam3.pretrain.align import (
     place_queries,
 )
 from sam3.pretrain.dense import DenseConfig, PretrainModule
+from sam3.pretrain.held_names import HeldNames
 from sam3.pretrain.held_out import Held, unseen_stream
 from sam3.pretrain.pretrain import FROZEN, TRUNK
-from sam3.pretrain.start import spread_queries
+from sam3.pretrain.start import spread_queries, take_over
 from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig, hold_back
 from sam3.scenes.pack import Pack
 from sam3.scenes.phrases import Vocabulary, Wording, matching, negative_phrase, positive_phrase
@@ -139,7 +142,10 @@ def test_an_alignment_goes_on_from_its_last_save(
     maker = SceneMaker(pack.select(holdout=[""]), pack.backgrounds, StreamConfig())
     config = AlignConfig(steps=2, scenes=1, names=20, save_every=1)
     model = Sam3Detector(lite_config())
-    align(model, maker, vocabulary, stream.tokenizer, config, FROZEN, tmp_path / "align.ckpt")
+    watched: list[int] = []
+    watch = lambda _, step: watched.append(step)  # noqa: E731
+    align(model, maker, vocabulary, stream.tokenizer, config, FROZEN, tmp_path / "align.ckpt", watch)
+    assert watched == [1, 2]
     assert torch.load(tmp_path / "align.ckpt", weights_only=True)["step"] == 2
     fresh = Sam3Detector(lite_config())
     align(fresh, maker, vocabulary, stream.tokenizer, config, FROZEN, tmp_path / "align.ckpt")  # nothing is left to do
@@ -240,3 +246,29 @@ def test_queries_start_apart_and_inside_the_picture() -> None:
     centres = boxes[:, :2]
     apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1) + np.eye(len(boxes))
     assert apart.min() > 0.05 and centres.min() > 0.05 and centres.max() < 0.95
+
+
+def test_detection_layers_are_taken_over_and_what_was_aligned_stays(stream: SceneStream, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    earlier, model = Sam3Detector(lite_config()), Sam3Detector(lite_config())
+    build_tokenizer_file(tmp_path / "tokenizer.json")
+    save_checkpoint(tmp_path / "earlier", earlier, tmp_path / "tokenizer.json")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    take_over(model, str(tmp_path / "earlier"))
+    for name, value in model.state_dict().items():
+        source = before if name.startswith((*ALIGNED, "text_encoder.")) else earlier.state_dict()
+        torch.testing.assert_close(value, source[name], msg=name)
+
+
+def test_naming_is_measured_on_unseen_scenes_and_starts_from_chance(
+    pack: Pack, stream: SceneStream, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    watch = HeldNames(unseen_stream(pack, stream.tokenizer, StreamConfig()), tmp_path / "align.csv", batches=1)
+    model = Sam3Detector(lite_config())
+    watch(model, 200)
+    watch(model, 400)
+    with (tmp_path / "align.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert (first["step"], second["step"]) == ("200", "400") and first["auc"] == second["auc"]
+    assert 0.3 < float(first["auc"]) < 0.7 and float(first["top1"]) < 0.1
