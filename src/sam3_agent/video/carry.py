@@ -1,0 +1,246 @@
+"""The light tracker: the detector looks at some frames, optical flow carries the masks through the rest.
+
+    tracker = CarryTracker(engine, ["duck", "hen"], Cadence(every=5), rate=25)
+    for frame in read_frames(source_of("clip.mp4")):
+        result = tracker.update(frame)          # result.seen: masks, labels, track ids
+
+A look encodes the picture once and grounds every phrase on it; a thing that was expected and not found is asked for once
+more on the same features, with the place where it should be as an example. Memory is bounded: the last frame's flow, one
+mask a track, and nothing of tracks that are over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sam3.errors import BadInput
+from sam3.types import Detections, Engine, Prompt
+from sam3_agent.execution.outcome import TrackedDetections
+from sam3_agent.video.association import MISSING, Association, numbers
+from sam3_agent.video.cadence import Cadence
+from sam3_agent.video.flow import Carried, Flow, box_of
+from sam3_agent.video.frames import Frame, FrameResult
+from sam3_agent.video.presence import SHOWN, excused, smoothed
+
+SECOND_LOOK = 0.5  # mask overlap with where the thing was expected, to be believed
+MOST = 200  # tracks shown at once of one phrase
+
+
+@dataclass(eq=False)
+class Followed:
+    """A thing under way. `area`: pixels when last found; `presence`: smoothed score."""
+
+    number: int
+    phrase: str
+    carried: Carried
+    area: float
+    score: float
+    presence: float
+
+
+@dataclass
+class _Clock:
+    """Milliseconds by stage of one frame."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+    _since: float = field(default_factory=time.perf_counter)
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.spent[stage] = self.spent.get(stage, 0.0) + 1000 * (now - self._since)
+        self._since = now
+
+
+class CarryTracker:
+    """Follows several phrases in one pass.
+
+    Args:
+        engine: finds things in single pictures; best with a low threshold, for weak detections continue tracks.
+        phrases: noun phrases; things of different phrases are different tracks.
+        cadence: when the detector looks; once a second when None.
+        rate: frames a second, about.
+        birth: score from which a new thing is believed.
+        second_look: ask again, with an example box, for what was expected and not found.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        phrases: Sequence[str],
+        cadence: Cadence | None = None,
+        *,
+        rate: float = 25.0,
+        birth: float = 0.5,
+        second_look: bool = True,
+    ) -> None:
+        if not phrases:
+            raise BadInput("nothing to follow. Name at least one thing.", field="phrases")
+        self.engine, self.cadence, self.birth, self.second_look = engine, cadence or Cadence(), birth, second_look
+        self.rate = rate if rate > 0 else 25.0
+        self.flow = Flow()
+        self.followed: dict[int, Followed] = {}
+        self.presence: dict[str, float] = {}
+        self._counter = numbers()
+        self._tracks: dict[str, Association] = {}
+        self._shape: tuple[int, ...] | None = None
+        for phrase in phrases:
+            self.add(phrase)
+
+    @property
+    def phrases(self) -> list[str]:
+        """What is followed."""
+        return list(self._tracks)
+
+    def add(self, phrase: str) -> None:
+        """Follow one more thing, from the next look on."""
+        between = self.cadence.every / self.rate if self.cadence.every is not None else self.cadence.seconds
+        missing = max(MISSING, 2.5 * between)
+        self._tracks.setdefault(phrase, Association(self._counter, self.rate, self.birth, missing))
+
+    def update(self, frame: Frame) -> FrameResult:
+        """The next frame. Another size than before (a camera that was set anew) keeps the tracks."""
+        clock = _Clock()
+        if self._shape is not None and frame.pixels.shape != self._shape:
+            height, width = frame.pixels.shape[:2]
+            for one in self.followed.values():
+                one.carried = one.carried.resized((height, width))
+        resized, self._shape = frame.pixels.shape != self._shape, frame.pixels.shape
+        self.flow.step(frame.pixels)
+        look = resized or self.cadence.due(frame.number, frame.time, self.flow.change)
+        clock.lap("flow")
+        for one in self.followed.values():
+            one.carried.carry(self.flow)
+        clock.lap("carry")
+        if look:
+            self._look(frame, clock)
+            self.cadence.looked(frame.number, frame.time)
+        else:
+            self._drop_empty()
+            for phrase, tracks in self._tracks.items():
+                boxes = {one.number: box_of(one.carried.mask) for one in self._of(phrase)}
+                tracks.carried({n: box for n, box in boxes.items() if box is not None}, frame.time)
+            clock.lap("associate")
+        self.cadence.spent(sum(clock.spent.values()), looked=look)
+        return FrameResult(frame.number, frame.time, self._shown(), look, dict(self.presence), clock.spent)
+
+    # --- a look -------------------------------------------------------------------------------------------------------
+
+    def _look(self, frame: Frame, clock: _Clock) -> None:
+        [embedding] = self.engine.encode([frame.pixels])
+        clock.lap("encode")
+        found = self.engine.ground([embedding] * len(self._tracks), [Prompt(text=phrase) for phrase in self._tracks])
+        clock.lap("ground")
+        missed: list[Followed] = []
+        for (phrase, tracks), detections in zip(self._tracks.items(), found, strict=True):
+            self.presence[phrase] = smoothed(self.presence.get(phrase), detections.presence)
+            missed += self._associated(phrase, tracks, detections, frame.time)
+        clock.lap("associate")
+        if missed and self.second_look:
+            prompts = [Prompt(text=one.phrase, boxes=box_of(one.carried.mask)[None]) for one in missed]  # type: ignore[index]
+            again = self.engine.ground([embedding] * len(missed), prompts)
+            clock.lap("ground")
+            missed = [one for one, seen in zip(missed, again, strict=True) if not self._seen_again(one, seen)]
+        for one in missed:
+            one.presence = smoothed(one.presence, 0.0)
+            if one.presence < SHOWN:
+                del self.followed[one.number]
+        clock.lap("associate")
+
+    def _associated(self, phrase: str, tracks: Association, found: Detections, at: float) -> list[Followed]:
+        """Give every detection its track. Returns the things that should be there and were not found."""
+        ids = tracks.seen(found.boxes, found.scores, at)
+        before = {one.number: one for one in self._of(phrase)}
+        for row, number in enumerate(ids):
+            if number < 0:
+                continue
+            score, mask = float(found.scores[row]), found.masks[row]
+            known = before.pop(number, None)
+            presence = smoothed(known.presence if known else None, score)
+            area = float(np.count_nonzero(mask))
+            self.followed[number] = Followed(number, phrase, Carried.at(mask), area, score, presence)
+        masks = [found.masks[row] for row, number in enumerate(ids) if number >= 0]
+        missed = []
+        for one in before.values():
+            if box_of(one.carried.mask) is None or excused(one.carried.mask, one.area, masks):
+                del self.followed[one.number]
+            else:
+                missed.append(one)
+        return missed
+
+    def _seen_again(self, one: Followed, found: Detections) -> bool:
+        """Whether the second look shows the thing where it was expected; if so, it goes on from there."""
+        here = one.carried.mask
+        for row in np.argsort(-found.scores, kind="stable"):
+            mask = found.masks[row]
+            both = np.count_nonzero(mask & here)
+            if both and both / np.count_nonzero(mask | here) >= SECOND_LOOK:
+                one.carried, one.score = Carried.at(mask), float(found.scores[row])
+                one.area, one.presence = float(np.count_nonzero(mask)), smoothed(one.presence, one.score)
+                return True
+        return False
+
+    # --- between looks ------------------------------------------------------------------------------------------------
+
+    def _drop_empty(self) -> None:
+        """What has moved out of the picture is not followed any more."""
+        for number, one in list(self.followed.items()):
+            if box_of(one.carried.mask) is None:
+                del self.followed[number]
+
+    def _of(self, phrase: str) -> list[Followed]:
+        return [one for one in self.followed.values() if one.phrase == phrase]
+
+    def _shown(self) -> TrackedDetections:
+        """The things of this frame, in order of their numbers."""
+        height, width = self._shape[:2]  # type: ignore[index]
+        shown = sorted(self.followed.values(), key=lambda one: one.number)[: MOST * len(self._tracks)]
+        boxes = [box_of(one.carried.mask) for one in shown]
+        rows = [(one, box) for one, box in zip(shown, boxes, strict=True) if box is not None]
+        return TrackedDetections(
+            np.array([box for _, box in rows], np.float32).reshape(-1, 4),
+            np.array([one.presence for one, _ in rows], np.float32),
+            np.array([one.carried.mask for one, _ in rows], bool).reshape(-1, height, width),
+            max(self.presence.values(), default=0.0),
+            [one.phrase for one, _ in rows],
+            track_ids=np.array([one.number for one, _ in rows], int),
+        )
+
+    # --- going on after an interruption ---------------------------------------------------------------------------------
+
+    def resume(
+        self,
+        last: FrameResult,
+        highest: int,
+        recent: Sequence[FrameResult] = (),
+        *,
+        before: Frame | None = None,
+        looked: tuple[int, float] = (-1, 0.0),
+    ) -> None:
+        """Go on after `last`, as far as what was written down allows.
+
+        Args:
+            last: the last frame's result. highest: the highest track number so far.
+            recent: results before `last`, whose boxes teach the filters how things move.
+            before: the last frame itself, for the flow. looked: number and time of the last look.
+        """
+        for _ in range(highest):
+            next(self._counter)
+        seen = last.seen
+        for label, number, mask, score in zip(seen.labels, seen.track_ids, seen.masks, seen.scores, strict=True):
+            area, presence = float(np.count_nonzero(mask)), float(score)
+            self.followed[int(number)] = Followed(int(number), label, Carried.at(mask), area, presence, presence)
+        for phrase, tracks in self._tracks.items():
+            for one in [*recent, last]:
+                rows = [i for i, label in enumerate(one.seen.labels) if label == phrase]
+                boxes = {int(one.seen.track_ids[i]): one.seen.boxes[i] for i in rows}
+                tracks.resume({number: box for number, box in boxes.items() if number not in tracks.waiting})
+                tracks.carried(boxes, one.time)
+        self.presence = dict(last.presence)
+        self.cadence.looked(*looked)
+        if before is not None:
+            self.flow.step(before.pixels)
+            self._shape = before.pixels.shape

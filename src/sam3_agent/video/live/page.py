@@ -1,0 +1,116 @@
+"""The stream's web side: a page, the picture as MJPEG, results over WebSocket, events, health, and Prometheus.
+
+`/` page · `/stream.mjpg` picture · `/ws` results as JSON, newest only (`/ws?masks=1` with RLE) · `/events` · `/healthz` · `/metrics`.
+Browsers may connect only from the page itself: a WebSocket whose Origin is another host is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Response, WebSocket, WebSocketDisconnect
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+
+from sam3_agent.video.results import as_row
+
+if TYPE_CHECKING:
+    from sam3_agent.video.live.stream import Stream
+
+PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>sam3-agent stream</title>
+<style>body{margin:0;font:15px system-ui;background:#14181d;color:#e8ecf0}main{max-width:1100px;margin:auto;padding:16px}
+img{width:100%;border-radius:6px;background:#000;display:block}#now{margin:12px 0;font-variant-numeric:tabular-nums}
+ol{padding:0;list-style:none;max-height:40vh;overflow:auto}li{padding:4px 0;border-top:1px solid #2a3138}</style>
+<main><img src="stream.mjpg" alt="the live picture with what was found"><p id="now" role="status">waiting for the camera</p>
+<ol id="log" aria-label="events"></ol></main><script>
+const now=document.getElementById("now"),log=document.getElementById("log");
+function open_(){const s=new WebSocket(location.href.replace(/^http/,"ws").replace(/[^/]*$/,"ws"));
+s.onmessage=m=>{const r=JSON.parse(m.data);
+now.textContent=Object.entries(r.counts).map(([k,v])=>v+" "+k).join(", ")+"  ·  "+r.fps.toFixed(1)+" frames/s  ·  "+Math.round(r.age*1000)+" ms old";
+for(const e of r.events){const li=document.createElement("li");li.textContent=new Date(e.at*1000).toLocaleTimeString()+"  "+
+(e.event==="count changed"?e.label+": "+e.before+" to "+e.count:e.label+" "+e.id+" "+e.event);log.prepend(li);
+while(log.children.length>200)log.lastChild.remove()}};
+s.onclose=()=>{now.textContent="connection lost, trying again";setTimeout(open_,1000)}}open_()</script>"""
+
+
+def build(stream: Stream) -> FastAPI:
+    """The app of one stream."""
+    board = stream.board
+
+    @asynccontextmanager
+    async def attached(_: FastAPI) -> AsyncIterator[None]:
+        board.attach(asyncio.get_running_loop())
+        yield
+        board.close()
+
+    app = FastAPI(title="sam3-agent stream", lifespan=attached, docs_url=None, redoc_url=None)
+
+    @app.get("/", response_class=HTMLResponse)
+    async def page() -> str:
+        return PAGE
+
+    @app.get("/stream.mjpg")
+    async def picture() -> StreamingResponse:
+        return StreamingResponse(_mjpeg(stream), media_type="multipart/x-mixed-replace; boundary=frame")
+
+    @app.get("/events")
+    async def events() -> JSONResponse:
+        return JSONResponse(list(stream.events.recent))
+
+    @app.get("/healthz")
+    async def health() -> JSONResponse:
+        return JSONResponse(stream.health(), status_code=200 if stream.capture.state == "connected" else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(stream.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @app.websocket("/ws")
+    async def results(socket: WebSocket, masks: bool = False) -> None:
+        if not _same_host(socket):
+            await socket.close(1008)
+            return
+        await socket.accept()
+        try:
+            await _tell(socket, stream, masks)
+        except WebSocketDisconnect:
+            return
+
+    return app
+
+
+async def _mjpeg(stream: Stream) -> AsyncIterator[bytes]:
+    """One part a picture; a viewer that reads slowly gets fewer."""
+    last = -1
+    while not stream.board.closed:
+        post = await stream.board.newer(last)
+        if post is None:
+            continue
+        last = post.number
+        data = await asyncio.to_thread(stream.board.jpeg, post)
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+        yield head.encode() + data + b"\r\n"
+
+
+async def _tell(socket: WebSocket, stream: Stream, masks: bool) -> None:
+    """Newest results to one client, with every event since the last."""
+    last, told = -1, len(stream.events.recent) and stream.events.recent[-1]
+    while not stream.board.closed:
+        post = await stream.board.newer(last)
+        if post is None:
+            continue
+        last = post.number
+        recent = list(stream.events.recent)
+        since = next((at + 1 for at in range(len(recent) - 1, -1, -1) if recent[at] is told), 0)
+        new: list[Any] = recent[since:]
+        told = recent[-1] if recent else told
+        row = await asyncio.to_thread(as_row, post.result, masks=True) if masks else post.row
+        await socket.send_json({**row, **stream.now(), "events": new})
+
+
+def _same_host(socket: WebSocket) -> bool:
+    origin = socket.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
