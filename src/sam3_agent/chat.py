@@ -75,10 +75,10 @@ class Talk:
         try:
             if words in ("/quit", "/exit", "/q"):
                 return False
-            if words.startswith("/") and not Path(words).is_file():
-                self._command(words)
-            elif words and (path := _path(words)) is not None:
+            if words and (path := _path(words)) is not None:
                 self.add(path)
+            elif words.startswith("/"):
+                self._command(words)
             elif words:
                 self._ask(words)
         except Sam3AgentError as error:

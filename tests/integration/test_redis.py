@@ -59,7 +59,7 @@ def test_a_pickle_planted_in_redis_is_ignored_and_replaced(url: str) -> None:
     picture = engine.draw(SCENES["park"])
     assert ask(engine, picture, url) == 3
     server = redis.Redis.from_url(url)
-    [key] = [key for key in server if b":result:" in key]
+    [key] = [key for key in server.scan_iter() if b":result:" in key]
     for planted in (pickle.dumps(Bomb()), b"", b"\xff" * 100, server.get(key)[:-9]):
         server.set(key, planted)
         assert ask(engine, picture, url) == 3 and not Bomb.exploded
@@ -69,15 +69,19 @@ def test_a_pickle_planted_in_redis_is_ignored_and_replaced(url: str) -> None:
 def test_embeddings_go_round_through_redis_and_a_planted_pickle_does_not(url: str) -> None:
     from sam3.engines.onnx_engine import Embedding
 
+    one = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+
     def fresh() -> EmbeddingCache:
         return EmbeddingCache(1_000_000, redis=RedisStore(url))
 
-    sent = Embedding((np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4),), (30, 40))
+    sent = Embedding(trunk=one, level=one + 1, started=one[0], size=(30, 40), fine=(one, one * 2))
     assert fresh().fetch("onnx", "1", [b"p"], lambda _: [sent]) == [sent]
     [back] = fresh().fetch("onnx", "1", [b"p"], lambda _: pytest.fail("encoded again"))
-    assert back.size == (30, 40) and np.array_equal(back.levels[0], sent.levels[0])
+    assert (
+        back.size == (30, 40) and np.array_equal(back.level, sent.level) and np.array_equal(back.fine[1], sent.fine[1])
+    )
     server = redis.Redis.from_url(url)
-    for key in server:
+    for key in list(server.scan_iter()):
         server.set(key, pickle.dumps(Bomb()))
     assert fresh().fetch("onnx", "1", [b"p"], lambda _: [sent]) == [sent] and not Bomb.exploded
 

@@ -66,12 +66,15 @@ def listed(words: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for word in words:
         path = Path(word)
-        if path.is_dir():
+        some: list[Path] = []
+        if not word.strip():
+            pass  # the empty path would be this folder
+        elif path.is_dir():
             some = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         elif path.is_file():
             some = [path]
         else:
-            matches = sorted(Path(match) for match in glob.glob(word, recursive=True))
+            matches = sorted(Path(match) for match in glob.glob(word, recursive=True))  # noqa: PTH207  may be absolute
             some = [match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file()]
         if not some:
             raise BadInput(f"{word}: no picture there. Give a file, a folder, or a glob in quotes.", field="pictures")
@@ -108,7 +111,8 @@ def carry_out(agent: Agent, query: str, files: Sequence[Path], out: Path, reader
 
 def read_ahead(files: Sequence[Path], readers: int) -> Iterator[list[tuple[Path, Medium | Sam3AgentError]]]:
     """Groups of pictures, read by several threads a few groups ahead; memory stays bounded however many there are."""
-    rest, under_way = iter(files), deque[tuple[Path, Future[Medium | Sam3AgentError]]]()
+    rest = iter(files)
+    under_way: deque[tuple[Path, Future[Medium | Sam3AgentError]]] = deque()
     with ThreadPoolExecutor(readers, thread_name_prefix="read") as crew:
         try:
             while True:

@@ -6,6 +6,7 @@ a second process or a restart need not encode again. Called by `sam3_agent.execu
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -66,6 +67,8 @@ class EmbeddingCache:
 
     def _known(self, name: str, engine_name: str) -> Any:
         embedding = self.held.get(name)
+        if embedding is not None:  # an engine may add to an embedding when it is used: count it again
+            self.held.put(name, embedding, size_of(embedding))
         if embedding is None and self.redis is not None and engine_name in FORMS:
             data = self.redis.get(name)
             if data is not None:
@@ -122,15 +125,25 @@ def unpacked(engine_name: str, data: bytes) -> Any | None:
 
 
 def _onnx_arrays(embedding: Any) -> Arrays:
-    levels = {f"level{at}": np.ascontiguousarray(level) for at, level in enumerate(embedding.levels)}
-    return {**levels, "size": np.array(embedding.size, np.int64)}
+    """Every field by its name: arrays, tuples of arrays ("fine.0"), the size; what is None is left out."""
+    arrays: Arrays = {}
+    for field in dataclasses.fields(embedding):
+        value = getattr(embedding, field.name)
+        if isinstance(value, tuple) and value and isinstance(value[0], np.ndarray):
+            arrays |= {f"{field.name}.{at}": np.ascontiguousarray(one) for at, one in enumerate(value)}
+        elif value is not None:
+            arrays[field.name] = np.ascontiguousarray(value)
+    return arrays
 
 
 def _onnx_embedding(arrays: Arrays) -> Any:
     from sam3.engines.onnx_engine import Embedding
 
-    height, width = arrays["size"].tolist()
-    return Embedding(tuple(arrays[f"level{at}"] for at in range(len(arrays) - 1)), (height, width))
+    values: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
+    for name in {name.partition(".")[0] for name in arrays if "." in name}:
+        values[name] = tuple(arrays[f"{name}.{at}"] for at in range(sum(key.startswith(f"{name}.") for key in arrays)))
+    height, width = values.pop("size").tolist()
+    return Embedding(**values, size=(height, width))
 
 
 def _torch_arrays(embedding: Any) -> Arrays:

@@ -6,7 +6,6 @@ import { Answer, asked } from "./messages.js";
 import { Stage } from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
-const STARTERS = ["find the largest one", "how many are there?", "where are they?"];
 const FOLLOWERS = ["only the largest", "how much of the picture do they cover?", "undo"];
 
 const pictures = []; // { url, data, name, size, sent, instances }
@@ -94,6 +93,7 @@ async function ask(query) {
   lastQuery = words;
   askedAt = Number($("threshold").value);
   const fresh = pictures.filter((one) => !one.sent);
+  $("welcome").hidden = true;
   asked($("messages"), words, fresh.length);
   $("query").value = "";
   grow();
@@ -201,6 +201,7 @@ async function restore() {
       const url = URL.createObjectURL(await api.media(id, media));
       pictures.push({ url, name: `picture ${media + 1}`, size, sent: true });
     }
+    $("welcome").hidden = kept.turns.length > 0;
     for (const turn of kept.turns) {
       asked($("messages"), turn.query, 0);
       current = new Answer($("messages"), { single: singleFromChip, chosen: showAnswer });
@@ -213,11 +214,12 @@ async function restore() {
 }
 
 function note(text) {
+  $("welcome").hidden = true;
   new Answer($("messages"), { single() {}, chosen() {} }).failed(text);
 }
 
 function suggest() {
-  const words = !pictures.length ? [] : current?.results.size ? FOLLOWERS : current ? [] : STARTERS.slice(0, 0);
+  const words = !pictures.length ? [] : current?.results.size ? FOLLOWERS : [];
   $("suggestions").replaceChildren(...words.map((text) => {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: text });
     button.addEventListener("click", () => ask(text));

@@ -11,6 +11,22 @@ const made = (tag, className = "", text = "") => {
   return one;
 };
 
+// Drawn, since not every machine has a font with thumbs.
+function thumb(down) {
+  const SVG = "http://www.w3.org/2000/svg";
+  const icon = document.createElementNS(SVG, "svg");
+  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", width: 17, height: 17, "aria-hidden": "true" })) icon.setAttribute(key, value);
+  const hand = document.createElementNS(SVG, "path");
+  hand.setAttribute("d", "M7 10v10H3.5V10zM7 11l4-8c1.8 0 2.8 1.2 2.5 2.8L12.800 9.500h5.700c1.400 0 2.300 1.200 2 2.500l-1.600 6.500c-.3 1-1 1.500-2 1.500H7");
+  hand.setAttribute("fill", "none");
+  hand.setAttribute("stroke", "currentColor");
+  hand.setAttribute("stroke-width", "1.8");
+  hand.setAttribute("stroke-linejoin", "round");
+  if (down) hand.setAttribute("transform", "rotate(180 12 12)");
+  icon.append(hand);
+  return icon;
+}
+
 export function asked(list, query, pictures) {
   const one = made("div", "asked", query);
   if (pictures) one.append(made("small", "", pictures === 1 ? "with a picture" : `with ${pictures} pictures`));
@@ -148,8 +164,9 @@ export class Answer {
   under() {
     const row = made("div", "under");
     const thanks = made("span", "thanks");
-    const button = (text, label, act) => {
-      const one = made("button", "quiet", text);
+    const button = (content, label, act) => {
+      const one = made("button", "quiet");
+      one.append(content);
       one.title = label;
       one.setAttribute("aria-label", label);
       one.addEventListener("click", act);
@@ -162,8 +179,8 @@ export class Answer {
         thanks.textContent = "Thank you.";
       } catch (error) { thanks.textContent = error.message; }
     };
-    const up = button("👍", "Good answer", () => judge({ verdict: "up" }, up));
-    const down = button("👎", "Bad answer", () => judge({ verdict: "down" }, down));
+    const up = button(thumb(false), "Good answer", () => judge({ verdict: "up" }, up));
+    const down = button(thumb(true), "Bad answer", () => judge({ verdict: "down" }, down));
     const wrong = button("This is wrong", "Say what is wrong", () => {
       if (this.root.querySelector(".wrong")) return;
       const form = made("form", "wrong");

@@ -83,8 +83,9 @@ def test_whatever_else_is_there_is_refused_and_never_run(data: bytes) -> None:
 def test_an_onnx_embedding_comes_back_the_same_and_a_pickle_is_none() -> None:
     from sam3.engines.onnx_engine import Embedding
 
-    sent = Embedding((np.ones((1, 4, 8, 8), np.float32), np.zeros((1, 4, 4, 4), np.float16)), (300, 400))
+    half = np.zeros((1, 4, 4, 4), np.float16)
+    sent = Embedding(trunk=np.ones((1, 4, 8, 8), np.float32), level=half, started=half[0], size=(300, 400))
     back = unpacked("onnx", packed("onnx", sent))
-    assert back.size == (300, 400) and all(np.array_equal(a, b) for a, b in zip(back.levels, sent.levels, strict=True))
-    assert [level.dtype for level in back.levels] == [level.dtype for level in sent.levels]
+    assert back.size == (300, 400) and np.array_equal(back.trunk, sent.trunk) and back.fine is None
+    assert back.level.dtype == np.float16 and back.nbytes == sent.nbytes
     assert unpacked("onnx", pickle.dumps(Bomb())) is None and not Bomb.exploded
