@@ -97,6 +97,7 @@ class Agent:
                 from sam3.engines import load_engine
 
                 self._engine = load_engine(self._engine_name, checkpoint=self._checkpoint, threshold=self.floor)
+                self.caches.lend_text(self._engine, version_of(self._engine))
             return self._engine
 
     @property
@@ -275,7 +276,9 @@ class Session:
         key = None
         if not any(one.is_clip for one in media):
             shown = [(n, one.frames[0].key) for n, one in zip(plan.scope.numbers, media, strict=True)]
-            options = (self.threshold, self.mirror, *(one.part for one in self.exemplars))
+            # a server may be given other weights while we talk to it: its answers are believed for a minute
+            minute = int(time.time() // 60) if hasattr(engine, "address") else None
+            options = (self.threshold, self.mirror, minute, *(one.part for one in self.exemplars))
             key = self._agent.caches.results.key(plan, shown, making.model, options)
         timings["load"] += 1000 * (time.perf_counter() - start)
         start, engine_before = time.perf_counter(), _engine_ms(timings)

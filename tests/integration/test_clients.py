@@ -84,12 +84,14 @@ def test_the_official_mcp_client_over_http(address: str, park: str) -> None:
     from mcp.client.streamable_http import streamable_http_client
 
     async def talk(key: str) -> tuple[set[str], dict[str, Any], Any]:
-        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as http:
-            async with Client(streamable_http_client(f"{address}/mcp", http_client=http)) as mcp:
-                tools = {tool.name for tool in (await mcp.list_tools()).tools}
-                reply = await mcp.call_tool("ask", {"query": "how many dogs?", "images": [park]})
-                wrong = await mcp.call_tool("count", {"concept": "dog", "images": ["/etc/passwd"]})
-                return tools, structured(reply), wrong
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as http,
+            Client(streamable_http_client(f"{address}/mcp", http_client=http)) as mcp,
+        ):
+            tools = {tool.name for tool in (await mcp.list_tools()).tools}
+            reply = await mcp.call_tool("ask", {"query": "how many dogs?", "images": [park]})
+            wrong = await mcp.call_tool("count", {"concept": "dog", "images": ["/etc/passwd"]})
+            return tools, structured(reply), wrong
 
     tools, reply, wrong = asyncio.run(talk("secret-of-ann"))
     assert tools == {"ask", "segment", "count", "plan"} and reply["answer"] == 3

@@ -17,6 +17,7 @@ from sam3_agent import Agent
 from sam3_agent.cache.caches import Caches, CacheSettings
 from sam3_agent.cache.embeddings import EmbeddingCache
 from sam3_agent.cache.redis_store import RedisStore
+from sam3_agent.cache.text import TextCache, lend
 
 
 @pytest.fixture
@@ -118,3 +119,20 @@ def test_an_address_that_never_answers_delays_a_question_by_a_moment() -> None:
     start = time.perf_counter()
     assert agent.process("how many dogs?", [engine.draw(SCENES["park"])]).answer == 3
     assert time.perf_counter() - start < 2
+
+
+def test_phrases_are_kept_within_a_budget_and_shared(url: str) -> None:
+    engine = type("Engine", (), {"name": "onnx"})()
+    engine._words = {}
+    first = lend(engine, 100_000, "w1", RedisStore(url))
+    assert first is engine._words is not None
+    for number in range(100):
+        engine._words[f"phrase {number}"] = (np.full((8, 256), number, np.float32), ())
+    assert first.held.usage().bytes <= 100_000 and engine._words["phrase 99"][0][0, 0] == 99
+    other = TextCache(100_000, "w1", RedisStore(url))
+    assert "phrase 3" in other and other["phrase 3"][0][0, 0] == 3
+    assert "phrase 3" not in TextCache(100_000, "w2", RedisStore(url))
+    server = redis.Redis.from_url(url)
+    for key in list(server.scan_iter()):
+        server.set(key, pickle.dumps(Bomb()))
+    assert "phrase 4" not in TextCache(100_000, "w1", RedisStore(url)) and not Bomb.exploded

@@ -15,6 +15,7 @@ from sam3_agent.cache.budget import Usage
 from sam3_agent.cache.embeddings import EmbeddingCache
 from sam3_agent.cache.redis_store import RedisStore
 from sam3_agent.cache.results import ResultCache
+from sam3_agent.cache.text import TextCache, lend
 
 
 class CacheSettings(BaseSettings):
@@ -22,7 +23,7 @@ class CacheSettings(BaseSettings):
 
     Attributes:
         url: of Redis; empty for none. ttl: seconds that values are believed.
-        result_bytes, embedding_bytes, media_bytes: held in this process.
+        result_bytes, embedding_bytes, media_bytes, text_bytes: held in this process.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAM3_CACHE_", extra="ignore")
@@ -32,6 +33,7 @@ class CacheSettings(BaseSettings):
     result_bytes: int = Field(default=64_000_000, ge=0)
     embedding_bytes: int = Field(default=512_000_000, ge=0)
     media_bytes: int = Field(default=128_000_000, ge=0)
+    text_bytes: int = Field(default=32_000_000, ge=100_000)
 
 
 @dataclass
@@ -41,6 +43,8 @@ class Caches:
     results: ResultCache
     embeddings: EmbeddingCache
     redis: RedisStore | None = None
+    text_bytes: int = 32_000_000
+    text: TextCache | None = None
 
     @classmethod
     def of(cls, settings: CacheSettings | None = None) -> Caches:
@@ -65,8 +69,15 @@ class Caches:
             ResultCache(chosen.result_bytes, ttl=chosen.ttl, redis=redis),
             EmbeddingCache(chosen.embedding_bytes, redis=redis),
             redis,
+            chosen.text_bytes,
         )
+
+    def lend_text(self, engine: object, version: str) -> None:
+        """Let an engine keep its words within a budget."""
+        self.text = lend(engine, self.text_bytes, version, self.redis)
 
     def usage(self) -> dict[str, Usage]:
         """Numbers for metrics, by cache."""
-        return {"result": self.results.held.usage(), "embedding": self.embeddings.held.usage()}
+        held = {"result": self.results.held, "embedding": self.embeddings.held}
+        usage = {name: one.usage() for name, one in held.items()}
+        return usage if self.text is None else {**usage, "text": self.text.held.usage()}

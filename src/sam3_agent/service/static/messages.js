@@ -154,8 +154,8 @@ export class Answer {
       legend.append(word);
     }
     box.append(bar, legend);
-    const facts = [`${explain.cache.pictures_encoded} pictures encoded, ${explain.cache.embeddings_reused} known`];
-    if (explain.model) facts.push(explain.model.split(" ").map((word) => word.slice(0, 12)).join(" "));
+    const facts = cached ? [] : [`${explain.cache.pictures_encoded} encoded now, ${explain.cache.embeddings_reused} known before`];
+    if (explain.model && !explain.model.startsWith("unnamed")) facts.push(explain.model.split(" ").map((word) => word.slice(0, 12)).join(" "));
     if (explain.cost !== null) facts.push(`cost ${explain.cost.toExponential(1)}`);
     box.append(made("p", "", facts.join(" · ")));
     return box;
