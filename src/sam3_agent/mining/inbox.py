@@ -1,0 +1,132 @@
+"""Where unlabelled pictures are: a folder, tar shards (webdataset), or an object store, all through fsspec.
+
+    parts = list(inbox_parts("s3://farm/inbox", 1000))         # what a shard will read; no picture is opened
+    for name, data in pictures(parts[0]): ...                  # bytes of each, one at a time
+
+A part is either up to N picture files or one tar. Order is that of the names, so the same inbox is always cut alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from sam3.errors import BadInput, Unavailable
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+MAX_BYTES = 64_000_000  # of one picture; a larger one is reported, not read
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one shard reads.
+
+    Attributes:
+        url: the folder of `names`, or a tar. names: relative to `url`; empty for a tar, whose members are all read.
+    """
+
+    url: str
+    names: tuple[str, ...] = ()
+
+
+def inbox_parts(url: str, pictures_each: int) -> Iterator[Part]:
+    """Cut an inbox into parts.
+
+    Args:
+        url: a path, or anything fsspec opens (s3://, gs://, az://, file://, memory://). A folder may hold pictures,
+            tar shards, or both, at any depth; a single tar is an inbox too.
+
+    Raises:
+        BadInput: nothing is there. Unavailable: the store cannot be reached, or its driver is not installed.
+    """
+    files, root = _opened(url)
+    try:
+        if files.isfile(root):
+            if not root.endswith(".tar"):
+                raise BadInput(f"{url}: expected a folder or a .tar of pictures.", field="inbox")
+            yield Part(url)
+            return
+        found = sorted(files.find(root))
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"{url}: cannot be listed ({_first(error)}). Check the address and your rights.") from error
+    base = root.rstrip("/") + "/"
+    inside = [path[len(base) :] for path in found if path.startswith(base)]
+    visible = [name for name in inside if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
+    loose = [name for name in visible if name.lower().endswith(SUFFIXES)]
+    tars = [name for name in visible if name.endswith(".tar")]
+    if not loose and not tars:
+        raise BadInput(f"{url}: no pictures ({', '.join(SUFFIXES)}) and no .tar in it.", field="inbox")
+    joined = url.rstrip("/")
+    for at in range(0, len(loose), pictures_each):
+        yield Part(joined, tuple(loose[at : at + pictures_each]))
+    for name in tars:
+        yield Part(f"{joined}/{name}")
+
+
+def pictures(part: Part) -> Iterator[tuple[str, bytes | BadInput]]:
+    """Name and bytes of every picture of a part; what cannot be read comes as its error, and the rest goes on.
+
+    Raises:
+        Unavailable: the store cannot be reached, or a tar ends before its end (it may still be being written).
+    """
+    if part.names:
+        files, root = _opened(part.url)
+        for name in part.names:
+            yield name, _read(files, f"{root.rstrip('/')}/{name}", name)
+        return
+    yield from _members(part.url)
+
+
+def _read(files: Any, path: str, name: str) -> bytes | BadInput:
+    try:
+        if files.size(path) > MAX_BYTES:
+            return BadInput(f"{name}: over {MAX_BYTES / 1e6:.0f} MB. Scale the picture down.")
+        return bytes(files.cat_file(path))
+    except FileNotFoundError:
+        return BadInput(f"{name}: gone since the inbox was planned.")
+    except PermissionError as error:
+        return BadInput(f"{name}: cannot be read ({_first(error)}).")
+    except OSError as error:
+        raise Unavailable(f"{path}: {_first(error)}. Run the shard again.") from error
+
+
+def _members(url: str) -> Iterator[tuple[str, bytes | BadInput]]:
+    import tarfile
+
+    from webdataset.tariterators import tar_file_iterator
+
+    files, path = _opened(url)
+    tar = PurePosixPath(path).name
+    try:
+        # the file is opened here and handed over: webdataset's own opener would run "pipe:" addresses in a shell
+        with files.open(path, "rb") as stream:
+            for member in tar_file_iterator(stream):
+                name = member["fname"]
+                if name.lower().endswith(SUFFIXES):
+                    data = member["data"]
+                    too_large = len(data) > MAX_BYTES
+                    yield f"{tar}/{name}", BadInput(f"{tar}/{name}: too large.") if too_large else data
+    except FileNotFoundError as error:
+        raise Unavailable(f"{url}: gone since the inbox was planned. Plan again.") from error
+    except (OSError, ValueError, tarfile.TarError, EOFError) as error:
+        raise Unavailable(f"{url}: not a whole tar ({_first(error)}). Write it again, then run its shard.") from error
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    if "::" in url or url.startswith(("pipe:", "-")):
+        raise BadInput(f"{url}: chained and piped addresses are not opened.", field="inbox")
+    try:
+        return fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise Unavailable(
+            f"{url}: no driver for this address ({_first(error)}). Install the extra `scale`, or mount the store.",
+            field="inbox",
+        ) from error
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

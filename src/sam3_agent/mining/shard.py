@@ -1,0 +1,131 @@
+"""One shard of a mining run: every picture of its part through the model, once, and the manifest that says so.
+
+`results/<k>.jsonl.gz` has a row a picture; `results/<k>.json`, written after it, has the SHA-256 and the count. A shard
+with a manifest whose checksum holds is done and is never done again; anything else is nothing. So a shard may be
+killed, run twice at once, or run on two clusters: the rows are a function of the plan, and the last one to finish
+replaces a file by an equal one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sam3.decoding import decode
+from sam3.errors import BadInput
+from sam3.files import atomic_write, read_json, write_json
+from sam3.types import Detections, Engine, Prompt
+from sam3_agent.mining.inbox import pictures
+from sam3_agent.mining.plan import Plan, load_part
+
+BATCH = 8  # pictures in memory at a time
+
+
+def run_shard(out: Path, shard: int, plan: Plan, engine: Engine) -> dict[str, Any]:
+    """Do a shard, unless it is done.
+
+    Returns:
+        Its manifest, with `new`: whether it was done in this call.
+
+    Raises:
+        Unavailable: the store went away; nothing is left of the shard.
+    """
+    held = manifest(out, shard)
+    if held is not None:
+        return {**held, "new": False}
+    started, counts = time.monotonic(), {"pictures": 0, "bytes": 0, "failed": 0, "found": 0}
+    path = rows_file(out, shard)
+    with atomic_write(path, "wb") as stream, gzip.GzipFile(fileobj=stream, mode="wb", mtime=0, filename="") as packed:
+        for row in rows(load_part(out, shard), plan, engine):
+            counts["pictures"] += 1
+            counts["bytes"] += row["bytes"]
+            counts["failed"] += "error" in row
+            counts["found"] += bool(row.get("detections"))
+            packed.write(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+    facts = {"shard": shard, "sha256": _sha256(path), **counts, "checkpoint_sha256": plan.checkpoint_sha256}
+    write_json(manifest_file(out, shard), {**facts, "seconds": round(time.monotonic() - started, 3)}, indent=None)
+    return {**facts, "new": True}
+
+
+def rows(part: Any, plan: Plan, engine: Engine) -> Iterator[dict[str, Any]]:
+    """A row a picture, in the order of the part.
+
+    name, sha256, bytes; then presence, detections, best, scores and boxes; or error, for one that cannot be used.
+    """
+    waiting: list[tuple[dict[str, Any], Any]] = []
+    for name, data in pictures(part):
+        row: dict[str, Any] = {"name": name, "bytes": 0, "sha256": None}
+        image = None
+        if isinstance(data, BadInput):
+            row["error"] = str(data)
+        else:
+            row |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            try:
+                image = decode(data, name)
+            except BadInput as error:
+                row["error"] = str(error)
+        waiting.append((row, image))
+        if len(waiting) == BATCH:
+            yield from _judged(waiting, plan, engine)
+            waiting = []
+    yield from _judged(waiting, plan, engine)
+
+
+def _judged(waiting: list[tuple[dict[str, Any], Any]], plan: Plan, engine: Engine) -> Iterator[dict[str, Any]]:
+    images = [image for _, image in waiting if image is not None]
+    found: Iterator[Detections] = iter(())
+    if images:
+        found = iter(engine.ground(engine.encode(images), [Prompt(plan.concept)] * len(images)))
+    for row, image in waiting:
+        if image is not None:
+            seen = next(found)
+            row |= {
+                "height": image.shape[0],
+                "width": image.shape[1],
+                "presence": round(float(seen.presence), 4),
+                "detections": len(seen),
+                "best": round(float(seen.scores.max()), 4) if len(seen) else 0.0,
+                "scores": [round(float(score), 4) for score in seen.scores],
+                "boxes": [[round(float(edge), 1) for edge in box] for box in seen.boxes],
+            }
+        yield row
+
+
+def manifest(out: Path, shard: int) -> dict[str, Any] | None:
+    """What is known of a finished shard; None when it is not finished, or its rows are not what was written."""
+    file = manifest_file(out, shard)
+    if not file.is_file():
+        return None
+    try:
+        row = read_json(file)
+        whole = rows_file(out, shard).is_file() and _sha256(rows_file(out, shard)) == row["sha256"]
+    except (BadInput, KeyError, TypeError):
+        return None
+    return dict(row) if whole else None
+
+
+def rows_file(out: Path, shard: int) -> Path:
+    """Where a shard's rows are."""
+    return out / "results" / f"{shard // 1000:04d}" / f"{shard:07d}.jsonl.gz"
+
+
+def manifest_file(out: Path, shard: int) -> Path:
+    """Where a shard's manifest is."""
+    return out / "results" / f"{shard // 1000:04d}" / f"{shard:07d}.json"
+
+
+def read_rows(out: Path, shard: int) -> Iterator[dict[str, Any]]:
+    """The rows of a finished shard."""
+    with gzip.open(rows_file(out, shard), "rt", encoding="utf-8") as stream:
+        for line in stream:
+            yield json.loads(line)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
