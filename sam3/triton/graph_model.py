@@ -18,6 +18,7 @@ from sam3.triton.manifest import verify
 from sam3.triton.meters import server
 
 LIMITS = {"ids": 32, "mask": 32, "text": 32, "text_mask": 32, "boxes": 64, "box_labels": 64}  # of axis 1
+TOGETHER = (("ids", "mask"), ("text", "text_mask"), ("boxes", "box_labels"))
 
 
 class TritonPythonModel:
@@ -57,6 +58,11 @@ class TritonPythonModel:
         for name, limit in LIMITS.items():
             if name in feed and feed[name].shape[1] > limit:
                 raise BadInput(f"{name}: {feed[name].shape[1]} in axis 1; expected at most {limit}.", field=name)
+        for one, other in TOGETHER:  # the graph itself would answer nonsense
+            if one in feed and other in feed and feed[one].shape[:2] != feed[other].shape[:2]:
+                raise BadInput(
+                    f"{one} {feed[one].shape} and {other} {feed[other].shape}: axes 0 and 1 differ.", field=other
+                )
         return feed
 
 

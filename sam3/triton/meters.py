@@ -20,7 +20,7 @@ PRESENCE_EDGES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 FAMILIES = {
     "sam3_stage_microseconds_total": ("COUNTER", "Time spent in a stage of the whole model, microseconds"),
     "sam3_stage_runs_total": ("COUNTER", "Runs of a stage of the whole model"),
-    "sam3_embedding_cache_total": ("COUNTER", "Embeddings looked up, by kind and outcome"),
+    "sam3_cache_total": ("COUNTER", "Embeddings and responses looked up, by kind and outcome"),
     "sam3_presence_total": ("COUNTER", "Pairs whose presence was at most le"),
     "sam3_presence_sum": ("COUNTER", "Sum of presence over pairs"),
     "sam3_pairs_total": ("COUNTER", "Pairs of picture and phrase answered"),

@@ -46,6 +46,14 @@ class Query:
     threshold: float
     wanted: frozenset[str]
 
+    def fingerprint(self) -> str:
+        """A hash of everything that the answer depends on."""
+        digest = hashlib.blake2b(repr((self.key, self.threshold, sorted(self.wanted))).encode(), digest_size=16)
+        for prompt in self.prompts:
+            boxes = (None, None) if prompt.boxes is None else (prompt.boxes.tolist(), prompt.box_labels.tolist())  # type: ignore[union-attr]
+            digest.update(repr((prompt.text, *boxes)).encode())
+        return digest.hexdigest()
+
     def picture(self) -> UInt8Array | None:
         """The pixels, decoded now if need be; None when only the key came.
 

@@ -6,7 +6,6 @@ as one batch. Phrases come with the first frame. A stream that is not ended is f
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from sam3.errors import BadInput
 from sam3.triton.grounding import Embedding
 from sam3.triton.query import Query, read_query
 from sam3.triton.streams import Streams
-from sam3.triton.whole_model import Array
+from sam3.triton.whole_model import Array, parameter
 from sam3.triton.whole_model import TritonPythonModel as Whole
 from sam3.types import Detections
 
@@ -35,9 +34,7 @@ class TritonPythonModel(Whole):
     def initialize(self, args: dict[str, str]) -> None:
         """As `sam3`, with streams."""
         super().initialize(args)
-        parameters = json.loads(args["model_config"])["parameters"]
-        limit, idle = (int(parameters[name]["string_value"]) for name in ("streams", "idle"))
-        self.streams = Streams(limit, idle)
+        self.streams = Streams(int(parameter(args, "streams")), float(parameter(args, "idle")))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer one frame of each of several streams."""
@@ -49,7 +46,7 @@ class TritonPythonModel(Whole):
         """One frame; its phrases are those of the stream's first."""
         given, wanted = self.inputs_of(request), frozenset(request.requested_output_names())
         key, first, last = (self._control(request, name) for name in ("CORRID", "START", "END"))
-        name = key.decode() if isinstance(key, bytes) else str(key)
+        name = str(key)
         try:
             if first:
                 query = read_query(given, wanted)

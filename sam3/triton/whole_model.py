@@ -22,6 +22,7 @@ from sam3.triton.grounding import GRAPHS, Embedding, Grounder, Pair, check_boxes
 from sam3.triton.manifest import verify
 from sam3.triton.meters import Clock, Meters, server
 from sam3.triton.query import Query, read_query
+from sam3.triton.recent import Recent
 from sam3.types import Detections, UInt8Array
 
 Array = np.ndarray[Any, Any]
@@ -37,12 +38,7 @@ def grounder_of(args: dict[str, str], clock: Clock) -> Grounder:
     root = Path(args["model_repository"])
     folder = root / args["model_version"]
     verify(folder)
-    parameters = json.loads(args["model_config"])["parameters"]
-
-    def of(name: str) -> str:
-        return str(parameters[name]["string_value"])
-
-    names = {graph: of(graph) for graph in GRAPHS}
+    names = {graph: parameter(args, graph) for graph in GRAPHS}
     for name in names.values():
         verify(root.parent / name / args["model_version"])
     record = read_json(folder / "export.json")
@@ -50,12 +46,17 @@ def grounder_of(args: dict[str, str], clock: Clock) -> Grounder:
         Parts(names, int(args["model_version"])),
         Tokenizer.load(folder),
         image_size=int(record["image_size"]),
-        levels=int(of("levels")),
-        image_bytes=int(of("image_cache_bytes")),
-        text_bytes=int(of("text_cache_bytes")),
-        batch=int(of("batch")),
+        levels=int(parameter(args, "levels")),
+        image_bytes=int(parameter(args, "image_cache_bytes")),
+        text_bytes=int(parameter(args, "text_cache_bytes")),
+        batch=int(parameter(args, "batch")),
         clock=clock,
     )
+
+
+def parameter(args: dict[str, str], name: str) -> str:
+    """A parameter of config.pbtxt."""
+    return str(json.loads(args["model_config"])["parameters"][name]["string_value"])
 
 
 class TritonPythonModel:
@@ -67,19 +68,23 @@ class TritonPythonModel:
         self.grounder = grounder_of(args, self.clock)
         self.inputs = [item["name"] for item in json.loads(args["model_config"])["input"]]
         self.meters = Meters(args["model_name"], args["model_version"])
+        # Triton 2.51's own response cache keeps error responses, and hands them out as empty successes
+        self.answers: Recent[dict[str, Array]] = Recent(int(parameter(args, "response_cache_bytes")))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer a batch of requests."""
         read = [attempt(self.read, request) for request in requests]
-        queries = [item for item in read if isinstance(item, Query)]
-        outcomes = iter(self.answer(queries))
+        known = [self.answers.get(item.fingerprint()) if isinstance(item, Query) else None for item in read]
+        fresh = [item for item, held in zip(read, known, strict=True) if isinstance(item, Query) and held is None]
+        outcomes = iter(self.answer(fresh))
         answers = []
         with self.clock("pack"):
-            for item in read:
-                outcome = next(outcomes) if isinstance(item, Query) else item
-                if not isinstance(outcome, Exception):
-                    outcome = attempt(self.tensors, item, *outcome)
-                answers.append(error_response(outcome) if isinstance(outcome, Exception) else self._respond(outcome))
+            for item, held in zip(read, known, strict=True):
+                if held is None and isinstance(item, Query):
+                    held = self._finish(item, next(outcomes))
+                elif held is None:
+                    held = item  # what was wrong with it
+                answers.append(error_response(held) if isinstance(held, Exception) else self._respond(held))
         self._count()
         return answers
 
@@ -144,6 +149,17 @@ class TritonPythonModel:
         refused = attempt(check_boxes, item.size, query.prompts)
         return refused if isinstance(refused, Exception) else item
 
+    def _finish(self, query: Query, outcome: Outcome | Exception) -> dict[str, Array] | Exception:
+        """The tensors of an answer, which is remembered; or what went wrong, which is not."""
+        tensors = outcome if isinstance(outcome, Exception) else attempt(self.tensors, query, *outcome)
+        if not isinstance(tensors, Exception):
+            # object arrays count their pointers only; they are short but for the run lengths
+            size = sum(
+                value.nbytes + (sum(map(len, value.flat)) if value.dtype == object else 0) for value in tensors.values()
+            )
+            self.answers.put(query.fingerprint(), tensors, size + 512)
+        return tensors  # type: ignore[no-any-return]
+
     def _respond(self, tensors: dict[str, Array]) -> Any:
         return self.backend.InferenceResponse(
             output_tensors=[self.backend.Tensor(name, value) for name, value in tensors.items()]
@@ -151,9 +167,10 @@ class TritonPythonModel:
 
     def _count(self) -> None:
         self.meters.stages(self.clock)
-        for kind, cache in (("image", self.grounder.images), ("text", self.grounder.words)):
-            self.meters.add("sam3_embedding_cache_total", cache.hits, kind=kind, outcome="hit")
-            self.meters.add("sam3_embedding_cache_total", cache.misses, kind=kind, outcome="miss")
+        held = {"image": self.grounder.images, "text": self.grounder.words, "response": self.answers}
+        for kind, cache in held.items():
+            self.meters.add("sam3_cache_total", cache.hits, kind=kind, outcome="hit")
+            self.meters.add("sam3_cache_total", cache.misses, kind=kind, outcome="miss")
             cache.hits = cache.misses = 0
 
 

@@ -34,7 +34,6 @@ class TritonEnvironment:
     folder: Path
     server: Path
     backends: Path
-    caches: Path
     libraries: tuple[Path, ...]
 
     def variables(self) -> dict[str, str]:
@@ -96,7 +95,7 @@ def _found(folder: Path, version: str) -> TritonEnvironment:
     packages = folder / f"lib/python{version}/site-packages"
     wheel = packages / "pytriton/tritonserver"
     libraries = (packages / "nvidia_pytriton.libs", Path(sysconfig.get_config_var("LIBDIR")))
-    return TritonEnvironment(folder, wheel / "bin/tritonserver", folder / "backends", wheel / "caches", libraries)
+    return TritonEnvironment(folder, wheel / "bin/tritonserver", folder / "backends", libraries)
 
 
 def _uv() -> str:

@@ -44,7 +44,7 @@ ANSWER = {
 CONTROLS = {
     "START": ("CONTROL_SEQUENCE_START", {"int32_false_true": [0, 1]}),
     "END": ("CONTROL_SEQUENCE_END", {"int32_false_true": [0, 1]}),
-    "CORRID": ("CONTROL_SEQUENCE_CORRID", {"data_type": "TYPE_STRING"}),
+    "CORRID": ("CONTROL_SEQUENCE_CORRID", {"data_type": "TYPE_UINT64"}),
 }
 
 
@@ -79,8 +79,9 @@ def whole_config(version: int, levels: int, settings: ServingSettings) -> dict[s
         "output": _listed(ANSWER),
         "dynamic_batching": _batching(settings),
         "instance_group": [{"kind": "KIND_CPU", "count": 1}],  # one process, so that it has one cache
-        "response_cache": {"enable": True},
-        "parameters": _parameters(_pipeline(levels, settings)),
+        "parameters": _parameters(
+            _pipeline(levels, settings) | {"response_cache_bytes": settings.response_cache_mb * 1_000_000}
+        ),
         "model_warmup": [_picture_warmup(settings)],
     }
 
@@ -104,7 +105,8 @@ def video_config(version: int, levels: int, settings: ServingSettings) -> dict[s
         },
         "instance_group": [{"kind": "KIND_CPU", "count": 1}],
         "parameters": _parameters(
-            _pipeline(levels, small) | {"streams": settings.streams, "idle": settings.idle_seconds}
+            _pipeline(levels, small)
+            | {"streams": settings.streams, "idle": settings.idle_seconds, "response_cache_bytes": 0}
         ),
     }
 

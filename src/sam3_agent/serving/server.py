@@ -29,7 +29,6 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KEY_HEADER = "sam3-control-key"
 CONTROL_APIS = "model-repository,shared-memory,logging,trace"
 GRPC_APIS = "model-repository,shared-memory,logging,trace"
-CACHE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,7 @@ class Addresses:
         return None
 
 
-def server_flags(
-    repository: str, addresses: Addresses, *, control_key: str | None = None, cache_bytes: int = CACHE_BYTES
-) -> list[str]:
+def server_flags(repository: str, addresses: Addresses, *, control_key: str | None = None) -> list[str]:
     """The flags that laptop and container share.
 
     No model is loaded at start-up: the warm-up of `sam3` asks other models, which a server that is still starting
@@ -106,7 +103,6 @@ def server_flags(
         f"--grpc-port={addresses.grpc_port}",
         f"--metrics-port={addresses.metrics_port}",
         "--metrics-config=summary_latencies=true",
-        f"--cache-config=local,size={cache_bytes}",
         "--exit-timeout-secs=20",
         "--log-format=ISO8601",
     ]
@@ -131,7 +127,6 @@ class TritonServer:
     addresses: Addresses = field(default_factory=Addresses)
     control_key: str | None = None
     log: Path | None = None
-    cache_bytes: int = CACHE_BYTES
     environment: TritonEnvironment | None = None
     process: subprocess.Popen[bytes] | None = None
 
@@ -147,12 +142,9 @@ class TritonServer:
         place = self.environment or triton_environment()
         command = [
             str(place.server),
-            *server_flags(
-                str(self.repository), self.addresses, control_key=self.control_key, cache_bytes=self.cache_bytes
-            ),
+            *server_flags(str(self.repository), self.addresses, control_key=self.control_key),
             "--metrics-address=127.0.0.1",
             f"--backend-directory={place.backends}",
-            f"--cache-directory={place.caches}",
             "--allow-gpu-metrics=false",
             "--backend-config=python,shm-default-byte-size=16777216",
         ]

@@ -32,7 +32,7 @@ class ServingSettings(Section):
         batch: most rows of one batch.
         threads: CPU threads of a graph, 0 for all.
         instances: copies of each graph on a GPU.
-        image_cache_mb, text_cache_mb: embeddings remembered by the whole model.
+        image_cache_mb, text_cache_mb, response_cache_mb: embeddings and answers remembered by the whole model.
         idle_seconds: after which a silent video stream is forgotten; streams: open at a time.
     """
 
@@ -42,6 +42,7 @@ class ServingSettings(Section):
     queue: Queue
     image_cache_mb: Positive
     text_cache_mb: Positive
+    response_cache_mb: Annotated[int, Field(ge=0)]
     idle_seconds: Positive
     streams: Positive
 

@@ -103,12 +103,13 @@ def container_command(live: Path, addresses: Addresses, key: str | None) -> list
     publish = [part for outer, inner in ports for part in ("-p", f"{addresses.host}:{outer}:{inner}")]
     return [
         *("docker", "run", "--rm", "--init", "--gpus", "all", "--shm-size", "2g"),
+        *("-e", "SAM3_TRITON_CONTROL_KEY"),  # the value stays in the environment
         *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
         *publish,
         *("-v", f"{live.resolve()}:/models:ro"),
         IMAGE,
         "tritonserver",
-        *server_flags("/models", inside, control_key=key or "loopback-only"),
+        *server_flags("/models", inside, control_key=key),
     ]
 
 

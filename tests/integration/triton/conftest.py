@@ -38,8 +38,10 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def settings(repo_root: Path) -> ServingSettings:
-    """The repository's settings, one thread a graph."""
-    return load_settings(repo_root / "configs/serving.yaml").model_copy(update={"threads": 1})
+    """The repository's settings, one thread a graph, few streams that are soon forgotten."""
+    return load_settings(repo_root / "configs/serving.yaml").model_copy(
+        update={"threads": 1, "streams": 4, "idle_seconds": 3}
+    )
 
 
 @pytest.fixture(scope="session")

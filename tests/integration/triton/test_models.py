@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
+import re
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import tritonclient.grpc as grpc
 from PIL import Image
 from pycocotools import mask as coco_mask
 from triton_asking import BOX, Served, assert_same, picture, question
+from tritonclient.utils import InferenceServerException
 
 from sam3.decoding import decode
 from sam3.engines.onnx_engine import OnnxEngine
@@ -24,6 +28,7 @@ from sam3.triton.manifest import sha256_of
 from sam3.types import Detections, Prompt
 
 Infer = Callable[..., dict[str, Any]]
+fresh = itertools.count(500)  # of pictures that nobody has sent yet
 
 
 def png(image: np.ndarray[Any, Any], kind: str = "PNG") -> bytes:
@@ -36,11 +41,11 @@ def png(image: np.ndarray[Any, Any], kind: str = "PNG") -> bytes:
 
 
 def test_ready_means_warm(serve: Callable[..., Served]) -> None:
-    fresh = serve()
+    started = serve()
     for stage in ("image_encoder", "text_encoder", "decoder"):
-        assert fresh.metric("sam3_stage_runs_total", model="sam3", stage=stage) >= 1
-    assert fresh.metric("nv_inference_request_success", model="sam3") == 1, "the warm-up; nobody else has asked yet"
-    fresh.server.stop()
+        assert started.metric("sam3_stage_runs_total", model="sam3", stage=stage) >= 1
+    assert started.metric("nv_inference_request_success", model="sam3") == 1, "the warm-up; nobody else has asked yet"
+    started.server.stop()
 
 
 # -- the four models
@@ -105,6 +110,13 @@ def test_whole_model_on_a_picture_file(infer: Infer, reference: OnnxEngine, kind
     assert (np.array(masks, bool) == expected.masks).mean() > 0.9999
 
 
+def test_errors_are_not_remembered(infer: Infer) -> None:
+    """Triton's own response cache would answer the second time with an empty success."""
+    for _ in range(3):
+        with pytest.raises(InferenceServerException, match="damaged"):
+            infer("sam3", {"image_bytes": texts([b"no picture"]), **question("hen")}, ["boxes"])
+
+
 def test_nothing_found_is_an_empty_answer(infer: Infer) -> None:
     out = infer("sam3", {"image": picture(4)[None], **question("hen", "duck", threshold=1.0)}, (*OUTPUTS, "rle"))
     assert out["boxes"].shape == (1, 0, 4)
@@ -142,13 +154,15 @@ def test_requests_that_come_together_run_as_batches(served: Served, reference: O
 
 
 def test_the_same_request_twice_is_answered_from_the_response_cache(served: Served, infer: Infer) -> None:
-    seed = int.from_bytes(id(infer).to_bytes(8, "little"), "little") % 10_000_000
-    inputs = {"image": picture(seed)[None], **question("hen")}
+    inputs = {"image": picture(next(fresh))[None], **question("hen")}
     first = infer("sam3", inputs, OUTPUTS)
-    hits, runs = served.metric("nv_cache_num_hits_per_model", model="sam3"), served.metric("nv_inference_exec_count")
+    hits, runs = (
+        served.metric("sam3_cache_total", model="sam3", kind="response", outcome="hit"),
+        served.metric("nv_inference_exec_count", model="sam3_decoder"),
+    )
     again = infer("sam3", inputs, OUTPUTS)
-    assert served.metric("nv_cache_num_hits_per_model", model="sam3") == hits + 1
-    assert served.metric("nv_inference_exec_count") == runs, "no model ran"
+    assert served.metric("sam3_cache_total", model="sam3", kind="response", outcome="hit") == hits + 1
+    assert served.metric("nv_inference_exec_count", model="sam3_decoder") == runs, "no graph ran"
     np.testing.assert_array_equal(first["boxes"], again["boxes"])
 
 
@@ -158,11 +172,11 @@ def test_a_second_phrase_on_a_picture_skips_the_image_encoder(served: Served, re
     [embedding] = engine.encode([image])
     runs = served.metric("nv_inference_count", model="sam3_image_encoder")
     texts_run = served.metric("nv_inference_count", model="sam3_text_encoder")
-    hits = served.metric("sam3_embedding_cache_total", model="sam3", kind="image", outcome="hit")
+    hits = served.metric("sam3_cache_total", model="sam3", kind="image", outcome="hit")
     [one] = engine.ground([embedding], [Prompt("a goose")])
     [other] = engine.ground(engine.encode([image.copy()]), [Prompt("a goat")])
     assert served.metric("nv_inference_count", model="sam3_image_encoder") == runs
-    assert served.metric("sam3_embedding_cache_total", model="sam3", kind="image", outcome="hit") >= hits + 2
+    assert served.metric("sam3_cache_total", model="sam3", kind="image", outcome="hit") >= hits + 2
     assert served.metric("nv_inference_count", model="sam3_text_encoder") == texts_run + 2
     engine.ground(engine.encode([picture(7)]), [Prompt("a goose")])
     assert served.metric("nv_inference_count", model="sam3_text_encoder") == texts_run + 2, "a known phrase"
@@ -178,3 +192,12 @@ def test_the_repository_is_only_read(served: Served) -> None:
     engine.encode([picture(8)])
     engine.close()
     assert {path: sha256_of(path) for path in Path(served.live.folder).rglob("*") if path.is_file()} == files
+
+
+def test_dashboard_and_alerts_name_metrics_that_the_server_exports(served: Served, repo_root: Path) -> None:
+    board = (repo_root / "serving/grafana/dashboards/sam3.json").read_text()
+    named = set(re.findall(r"\b(?:nv|sam3)_[a-z_]+", board + (repo_root / "serving/prometheus/alerts.yml").read_text()))
+    page = urllib.request.urlopen(served.server.addresses.metrics, timeout=10).read().decode()
+    exported = set(re.findall(r"^# TYPE (\w+)", page, re.M))
+    missing = {name for name in named if name not in exported and not name.startswith("nv_gpu_")}  # there is no GPU
+    assert missing == set()
