@@ -68,6 +68,13 @@ class Control:
         """Versions of a model that are ready."""
         return sorted(number for number, state in self.versions().get(model, {}).items() if state == "READY")
 
+    def asks(self, model: str, mark: str) -> bool:
+        """Whether a loaded model's composing models have `mark` in their names."""
+        if not self.serving(model):
+            return False
+        config = self._call("get_model_config", model, as_json=True)["config"]
+        return any(mark in item.get("string_value", "") for item in config.get("parameters", {}).values())
+
     def wait_only(self, model: str, version: int, timeout: float = 60.0) -> None:
         """Until nothing but `version` of a model is there: the one before has finished its last request."""
         end = time.monotonic() + timeout

@@ -4,8 +4,8 @@
     2. `sam3` goes over to it while it still asks the candidate's parts; the old version finishes its requests
     3. the parts follow, `sam3` goes over to them, the candidate goes
 
-Nothing before step 2 touches the traffic, and no step leaves a model that asks parts which are not there. What fails
-or is interrupted is put right by the next call.
+Nothing before step 2 touches the traffic, and no step leaves a model that asks parts which are not there. What is
+interrupted is put right by the next call: back before the end of step 2, forward after it.
 """
 
 from __future__ import annotations
@@ -66,18 +66,17 @@ def put_live(control: Control, live: Live, package: Path, pictures: Path = gate.
         known = all((live.folder / model / package.name).is_dir() for model in MODELS)
         try:
             version = live.install(package)
-            if version == before.current and control.serving(WHOLE) == [version]:
+            if version == before.current:
                 return before
+            names = load_candidate(control, live, version)
             backend = str(read_json(package / "manifest.json")["backend"])
-            prove(control, live, version, backend, pictures)
-            switch(control, live, version, before)
+            gate.check_version(control.address, names[WHOLE], live, version, backend, gate.smoke_pictures(pictures))
+            after = go_over(control, live, Deployment(version, before.current))
         except BaseException:
-            settle(control, live, before)
-            if not known:
+            retreat(control, live)
+            if not known and live.deployment().current != int(package.name):
                 live.remove(int(package.name))
             raise
-        after = Deployment(version, before.current if before.current != version else before.previous)
-        live.record(after)
         for old in versions_in(live.folder / WHOLE):
             if old not in (after.current, after.previous):
                 live.remove(old)
@@ -98,52 +97,57 @@ def put_back(control: Control, live: Live) -> Deployment:
         settle(control, live, before)
         live.check(before.previous)
         try:
-            for name in live.stage(before.previous).values():
-                control.load(name)
-            switch(control, live, before.previous, before)
+            load_candidate(control, live, before.previous)
+            return go_over(control, live, Deployment(before.previous))
         except BaseException:
-            settle(control, live, before)
+            retreat(control, live)
             raise
-        after = Deployment(before.previous)
-        live.record(after)
-        return after
 
 
-def prove(control: Control, live: Live, version: int, backend: str, pictures: Path) -> None:
-    """Load a version under other names and hold it against its graphs."""
+def load_candidate(control: Control, live: Live, version: int) -> dict[str, str]:
+    """Load a version under other names; returns model -> that name."""
     names = live.stage(version)
     for name in names.values():
         control.load(name)
-    gate.check_version(control.address, names[WHOLE], live, version, backend, gate.smoke_pictures(pictures))
+    return names
 
 
-def switch(control: Control, live: Live, version: int, before: Deployment) -> None:
-    """Move the traffic to a version whose candidate is loaded."""
+def go_over(control: Control, live: Live, after: Deployment) -> Deployment:
+    """Move the traffic to a version whose candidate is loaded.
+
+    Once `sam3` asks the candidate's parts, the deployment counts: from there on only forward leads through states in
+    which every model's parts are there.
+    """
+    assert after.current is not None
     candidates = {graph: part + CANDIDATE for graph, part in PARTS.items()}
-    for parts in (candidates, PARTS):
-        if parts is PARTS:
-            for part in PARTS.values():
-                live.point(part, version)
-                control.load(part)
-        for model in (WHOLE, VIDEO):
-            live.point(model, version, parts)
-            control.load(model)
-            if before.current not in (None, version):
-                control.wait_only(model, version)
-    forget_candidates(control, live)
+    for model in (WHOLE, VIDEO):
+        live.point(model, after.current, candidates)
+        control.load(model)
+        control.wait_only(model, after.current)
+    live.record(after)
+    settle(control, live, after)
+    return after
 
 
 def settle(control: Control, live: Live, state: Deployment) -> None:
-    """Make the server and the folder agree with `deployment.json`, whatever a failed or killed deployment left."""
+    """Make the server and the folder agree with `deployment.json`, whatever a deployment has left half done.
+
+    Parts first: a `sam3` of another version asks the candidate's parts, or its own are those that stay.
+    """
     current = state.current
     if current is not None:
-        moved = any(live.asks_candidate(model) for model in (WHOLE, VIDEO))
-        wrong = [model for model in MODELS if moved or control.serving(model) != [current]]
+        moved = any(control.asks(model, CANDIDATE) for model in (WHOLE, VIDEO))
         for model in MODELS:
             live.point(model, current)
-            if model in wrong:
+            if moved or control.serving(model) != [current]:
                 control.load(model)
+                control.wait_only(model, current)
     forget_candidates(control, live)
+
+
+def retreat(control: Control, live: Live) -> None:
+    """After a failure: to whatever `deployment.json` says serves."""
+    settle(control, live, live.deployment())
 
 
 def forget_candidates(control: Control, live: Live) -> None:

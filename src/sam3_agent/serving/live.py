@@ -115,11 +115,6 @@ class Live:
         with atomic_write(self.folder / model / "config.pbtxt") as stream:
             stream.write(renamed(text, model, parts))
 
-    def asks_candidate(self, model: str) -> bool:
-        """Whether a model's configuration names a candidate's parts: a switch was not finished."""
-        path = self.folder / model / "config.pbtxt"
-        return path.is_file() and CANDIDATE in path.read_text(encoding="utf-8")
-
     def stage(self, version: int) -> dict[str, str]:
         """The version once more under other names (`sam3_candidate`, ...), so that it can be tried without traffic.
 
