@@ -127,6 +127,7 @@ class Session:
         self.exemplars: list[Exemplar] = []
         self.threshold = agent.threshold
         self.mirror: Mirror = agent.mirror
+        self.watching: Any = None  # told of each frame of a clip while it is looked at
 
     @property
     def media(self) -> list[Medium]:
@@ -302,6 +303,7 @@ class Session:
             eyes = Eyes(self._agent.engine, self.threshold, self._agent.caches.embeddings)
             self._eyes[self.threshold] = eyes
         before, counted = dict(eyes.seconds), dict(eyes.done)
+        eyes.watching = self.watching
         told = (lambda outcome: found(plan, outcome)) if found is not None else None
         try:
             with_exemplars(eyes, self._media, plan, self.exemplars)

@@ -17,6 +17,7 @@ from sam3_agent.execution.outcome import Outcome, Result
 from sam3_agent.execution.seeing import Eyes
 from sam3_agent.execution.select import needed
 from sam3_agent.execution.views import ImageView, View, view
+from sam3_agent.execution.when import when
 from sam3_agent.understanding.plan import (
     Action,
     Claim,
@@ -30,6 +31,7 @@ from sam3_agent.understanding.plan import (
     Plan,
     Segment,
     Verify,
+    When,
 )
 from sam3_agent.understanding.wording import name
 
@@ -69,8 +71,14 @@ class Executor:
         numbers = plan.scope.numbers
         concepts = concepts_of(plan.action)
         phrases = list(dict.fromkeys(text for concept in concepts for text in needed(concept)))
-        self.eyes.look([picture for number in numbers for picture in self.media[number].frames], phrases)
-        views = [view(number, self.media[number], self.eyes, plan.scope.frame) for number in numbers]
+        media = {number: self.media[number].cut(plan.scope.between) for number in numbers}
+        for one in media.values():
+            if one.times:
+                from sam3_agent.video.clip import foresee
+
+                foresee(self.eyes, one, phrases, self.eyes.watching)
+        self.eyes.look([picture for number in numbers for picture in media[number].frames], phrases)
+        views = [view(number, media[number], self.eyes, plan.scope.frame) for number in numbers]
         outcome = self._act(plan, views)
         unsure = list(dict.fromkeys(text for one in views for text in one.unsure(concepts)))
         if unsure:
@@ -113,6 +121,8 @@ class Executor:
             return self._compare_sizes(action, views)
         if isinstance(action, CompareImages):
             return self._compare_images(action, views)
+        if isinstance(action, When):
+            return when(action, views)
         raise ValueError(f"an unresolved {action.verb} cannot be carried out")
 
     def _segment(self, action: Segment, views: list[View]) -> Outcome:

@@ -59,6 +59,23 @@ class Medium:
 
     frames: tuple[Picture, ...]
     is_clip: bool
+    times: tuple[float, ...] = ()  # seconds of each frame, where the clip came from a file
+
+    def cut(self, between: tuple[float, float | None] | None) -> Medium:
+        """The part of a clip between two times; the nearest frame where none lies between. A picture is whole.
+
+        Args:
+            between: seconds; a negative start counts from the end, None is the end.
+        """
+        if between is None or not self.is_clip:
+            return self
+        times = self.times or tuple(float(at) for at in range(len(self.frames)))
+        start, end = between
+        start = max(0.0, times[-1] + start) if start < 0 else start
+        kept = [at for at, time in enumerate(times) if start <= time <= (times[-1] if end is None else end)]
+        if not kept:
+            kept = [min(range(len(times)), key=lambda at: abs(times[at] - start))]
+        return Medium(tuple(self.frames[at] for at in kept), True, tuple(times[at] for at in kept))
 
     @property
     def pixels(self) -> UInt8Array:
@@ -81,6 +98,12 @@ def medium(source: Any) -> Medium:
         return source
     if isinstance(source, np.ndarray) and (source.ndim == 4 or (source.ndim == 3 and source.dtype == np.uint8)):
         return _from_array(source)
+    from sam3_agent.video.sources import looks_like_video
+
+    if looks_like_video(source):
+        from sam3_agent.video.clip import load_clip
+
+        return load_clip(source)
     from sam3_agent.media.images import load_image
 
     return _from_array(load_image(source))

@@ -56,6 +56,7 @@ class Eyes:
         self.engine = engine
         self.threshold = threshold
         self.seconds: dict[str, float] = {"encode": 0.0, "ground": 0.0}
+        self.watching: Any = None  # told of each frame of a clip, see `sam3_agent.video.clip`
         self.done: Counter[str] = Counter()  # pictures encoded and reused, pairs grounded
         self._embeddings = embeddings or EmbeddingCache(EMBEDDING_BYTES)
         self._name, self._version = name_of(engine), version_of(engine)
@@ -96,6 +97,17 @@ class Eyes:
         found = self.ground([picture for picture, _ in pairs], [Prompt(text=text) for _, text in pairs])
         for (picture, phrase), detections in zip(pairs, found, strict=True):
             self._pools[picture.key].add(phrase, detections, self.threshold)
+
+    def knows(self, picture: Picture, phrase: str) -> bool:
+        """Whether a phrase was looked for in a picture."""
+        return picture.key in self._pools and phrase in self._pools[picture.key].found
+
+    def know(self, picture: Picture, phrase: str, found: Detections) -> None:
+        """Take in what somebody else saw: a tracker, in a clip."""
+        height, width = picture.pixels.shape[:2]
+        pool = self._pools.setdefault(picture.key, Pool(height, width, picture.scale))
+        if phrase not in pool.found:
+            pool.add(phrase, found, self.threshold)
 
     def ground(self, pictures: Sequence[Picture], prompts: Sequence[Prompt]) -> list[Detections]:
         """Pairwise, past the pools; encodes what it must."""

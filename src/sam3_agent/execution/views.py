@@ -151,6 +151,17 @@ class ClipView:
         best: Detections = max(frames, key=len)
         return Result(self.number, best, frames)
 
+    def time(self, at: int) -> float:
+        """Seconds of a frame; its number where the clip does not say."""
+        return self.medium.times[at] if self.medium.times else float(at)
+
+    def shown(self, tracks: Sequence[Track]) -> float:
+        """Seconds in which any of the tracks can be seen (frames where the clip does not say)."""
+        ends = [self.time(at) for at in range(len(self.medium.frames))]
+        last = ends[-1] - ends[-2] if len(ends) > 1 else 1.0
+        lengths = [after - before for before, after in zip(ends, [*ends[1:], ends[-1] + last], strict=True)]
+        return sum(lengths[at] for at in {at for track in tracks for at in track.things})
+
     def place(self, track: Track) -> str:
         """When a thing is seen, in words."""
         return f"track {track.number} in frames {min(track.things) + 1} to {max(track.things) + 1}"

@@ -22,13 +22,14 @@ from sam3_agent.understanding.concepts import mentions
 from sam3_agent.understanding.courtesy import Bared, bared
 from sam3_agent.understanding.normalise import clauses
 from sam3_agent.understanding.pictures import fold_pictures, split_scope
-from sam3_agent.understanding.plan import Action, Count, Exists, Mention, Plan, Revise, Scope, Segment
+from sam3_agent.understanding.plan import Action, Count, Exists, Mention, Plan, Revise, Scope, Segment, When
 from sam3_agent.understanding.questions import finished, how_many, how_many_of_them, subject, where, which
 from sam3_agent.understanding.refusal import other_work, unseen
 from sam3_agent.understanding.revisions import revise
 from sam3_agent.understanding.sizes import compare_sizes
 from sam3_agent.understanding.smalltalk import delivers as is_delivery
 from sam3_agent.understanding.smalltalk import idle, open_question, ordinal_picture, same_elsewhere
+from sam3_agent.understanding.times import Timed, timed
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
 from sam3_agent.understanding.yes_no import exists
 
@@ -84,6 +85,9 @@ def read(text: str, images: int = 1) -> Reading:
         text: what the person wrote.
         images: how many pictures the conversation has; "which one has more" means pictures where there are several.
     """
+    when = timed(text)
+    if when is not None:
+        return _in_time(when, images)
     sentences = clauses(text)
     found = description(sentences)
     if found is not None:
@@ -110,6 +114,19 @@ def read(text: str, images: int = 1) -> Reading:
     if trouble is None and not troubles:
         trouble = "nothing named" if delivers or not sentences else "silent"
     return Reading((), trouble or "unclear", delivers)  # type: ignore[arg-type]
+
+
+def _in_time(when: Timed, images: int) -> Reading:
+    """The rest of the question, about a part of the clip, or turned into a question of when."""
+    reading = read(when.rest, images)
+    drafts = []
+    for draft in reading.drafts:
+        plan, target = draft.plan, getattr(draft.plan.action, "target", None)
+        if when.moment is not None and target is not None:
+            plan = plan.model_copy(update={"action": When(target=target, moment=when.moment, last=when.last)})
+        scope = plan.scope.model_copy(update={"between": when.between})
+        drafts.append(replace(draft, plan=plan.model_copy(update={"scope": scope}), bare=False))
+    return replace(reading, drafts=tuple(drafts))
 
 
 def _weighty(drafts: list[Draft]) -> list[Draft]:

@@ -244,6 +244,15 @@ class CompareImages(Node):
     at_most: Annotated[int | None, Field(ge=0)] = None
 
 
+class When(Node):
+    """When a thing of a clip appears or was last seen, or how long it shows; `last`: of several, the last one."""
+
+    verb: Literal["when"] = "when"
+    target: Concept
+    moment: Literal["appears", "leaves", "shows"] = "appears"
+    last: bool = False
+
+
 Revision = Literal["only", "without", "add", "instead", "same", "undo", "reset", "complement"]
 
 
@@ -256,7 +265,7 @@ class Revise(Node):
 
 
 Action = Annotated[
-    Segment | Count | Exists | Verify | MeasureOf | CompareCounts | CompareSizes | CompareImages | Revise,
+    Segment | Count | Exists | Verify | MeasureOf | CompareCounts | CompareSizes | CompareImages | Revise | When,
     Field(discriminator="verb"),
 ]
 
@@ -265,13 +274,15 @@ class Scope(Node):
     """Which pictures are meant. `numbers` are 0-based in order of arrival, and final once resolved.
 
     `at` keeps what was said: "unsaid", "numbers" (-1 is the last), "all", "other", "this" (what arrives now).
-    `every` asks for all of them to agree ("in both pictures?"); `frame` picks one frame of a video.
+    `every` asks for all of them to agree ("in both pictures?"); `frame` picks one frame of a video; `between` a part of it,
+    seconds from its start (a negative start counts from the end; None: to the end).
     """
 
     at: Literal["unsaid", "numbers", "all", "other", "this"] = "unsaid"
     numbers: tuple[int, ...] = ()
     every: bool = False
     frame: int | None = None
+    between: tuple[float, float | None] | None = None
 
 
 class Plan(Node):
@@ -287,5 +298,5 @@ class Plan(Node):
 
 
 for _model in (Filtered, AnyOf, Without, Claim, Relation, Than, Rank, Segment, Count, Exists, Verify, MeasureOf,
-               CompareCounts, CompareSizes, CompareImages, Revise, Plan):  # fmt: skip
+               CompareCounts, CompareSizes, CompareImages, Revise, When, Plan):  # fmt: skip
     _model.model_rebuild()

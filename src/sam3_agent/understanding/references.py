@@ -116,7 +116,7 @@ def resolve(draft: Draft, memory: Memory, arrived: Sequence[int], total: int) ->
     scope = _scope(draft.plan.scope, outcome, memory, arrived, total)
     if isinstance(scope, Question):
         return scope
-    return Plan(action=outcome, scope=scope), fresh
+    return Plan(action=outcome, scope=scope.model_copy(update={"between": draft.plan.scope.between})), fresh
 
 
 def _plain_segment(action: Action) -> bool:

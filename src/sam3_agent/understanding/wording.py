@@ -25,6 +25,7 @@ from sam3_agent.understanding.plan import (
     Size,
     Than,
     Verify,
+    When,
     Without,
 )
 from sam3_agent.understanding.spelling import plural
@@ -111,6 +112,10 @@ def describe_plan(plan: Plan) -> str:
             + ("s " if len(plan.scope.numbers) > 1 else " ")
             + " and ".join(str(n + 1) for n in plan.scope.numbers)
         )
+    if plan.scope.between is not None:
+        start, end = plan.scope.between
+        until = "the end" if end is None else f"{end:g} s"
+        where += f" from {start:g} s to {until}" if start >= 0 else f" in the last {-start:g} s"
     return _action_words(action) + where
 
 
@@ -134,6 +139,11 @@ def _action_words(action: object) -> str:
         return f"compare the {action.by} of {' and '.join(name(part, many=False) for part in action.parts)}"
     if isinstance(action, CompareImages):
         return f"compare the pictures by their {name(action.target)} ({action.ask})"
+    if isinstance(action, When):
+        which = "last " if action.last else ""
+        said = {"appears": f"when the {which}{name(action.target, many=False)} appears",
+                "leaves": f"when the {which}{name(action.target, many=False)} was last seen"}  # fmt: skip
+        return "say " + said.get(action.moment, f"how long the {name(action.target)} can be seen")
     if isinstance(action, Revise):
         return f"{action.how} {name(action.target) if action.target is not None else ''}".strip()
     return str(action)

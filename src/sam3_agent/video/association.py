@@ -68,6 +68,14 @@ class Association:
             out[int(row)] = int(number)
         return out
 
+    def rename(self, new: int, old: int) -> None:
+        """The track that just began is one that was there before."""
+        self._bytes.rename(new, old)
+
+    def resized(self, factor: FloatArray) -> None:
+        """Frames have another size: (2,) new over old width and height."""
+        self._bytes.resized(np.tile(np.asarray(factor, float), 2))
+
     @property
     def waiting(self) -> frozenset[int]:
         """Numbers of all tracks that may still be found again."""
@@ -105,6 +113,18 @@ def _byte_track(counter: Iterator[int], rate: float, birth: float, missing: floa
                 if track.tracker_id in boxes:
                     track.update(np.asarray(boxes[track.tracker_id], float))
             self._prune_lost_tracks(timing)
+
+        def rename(self, new: int, old: int) -> None:
+            self.tracks = [track for track in self.tracks if track.tracker_id != old]
+            for track in self.tracks:
+                track.tracker_id = old if track.tracker_id == new else track.tracker_id
+
+        def resized(self, factor: Any) -> None:
+            for at, track in enumerate(self.tracks):
+                moved = ByteTrackTracklet(np.asarray(track.get_state_bbox(), float) * factor)
+                moved.tracker_id, moved.time_since_update = track.tracker_id, track.time_since_update
+                moved.time_since_update_seconds = track.time_since_update_seconds
+                self.tracks[at] = moved
 
         def resume(self, boxes: Mapping[int, FloatArray]) -> None:
             for number, box in boxes.items():

@@ -33,6 +33,7 @@ class Cadence:
     on_change: bool = True
     _number: int = field(default=-1, init=False)
     _time: float = field(default=-math.inf, init=False)
+    _latest: float = field(default=-math.inf, init=False)
     _look_ms: float | None = field(default=None, init=False)
     _carry_ms: float | None = field(default=None, init=False)
 
@@ -64,8 +65,8 @@ class Cadence:
         Args:
             number, time: of the frame. change: mean change of brightness since the last one, 0..1.
         """
-        passed = number - self._number
-        if self._number < 0 or time < self._time or (self.on_change and change > CUT):
+        passed, backwards, self._latest = number - self._number, time < self._latest, time
+        if self._number < 0 or backwards or (self.on_change and change > CUT):
             return True
         if passed < self.least:
             return False

@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sam3.errors import BadInput
-from sam3.types import Detections, Engine, Prompt
+from sam3.types import BoolArray, Detections, Engine, FloatArray, Prompt, UInt8Array
 from sam3_agent.execution.outcome import TrackedDetections
 from sam3_agent.video.association import MISSING, Association, numbers
 from sam3_agent.video.cadence import Cadence
 from sam3_agent.video.flow import Carried, Flow, box_of
 from sam3_agent.video.frames import Frame, FrameResult
 from sam3_agent.video.presence import SHOWN, excused, smoothed
+from sam3_agent.video.recall import Manner, Recall
 
 SECOND_LOOK = 0.5  # mask overlap with where the thing was expected, to be believed
 MOST = 200  # tracks shown at once of one phrase
@@ -32,7 +33,7 @@ MOST = 200  # tracks shown at once of one phrase
 
 @dataclass(eq=False)
 class Followed:
-    """A thing under way. `area`: pixels when last found; `presence`: smoothed score."""
+    """A thing under way. `area`: pixels when last found; `presence`: smoothed score; `manner`: how it looks and moves."""
 
     number: int
     phrase: str
@@ -40,6 +41,7 @@ class Followed:
     area: float
     score: float
     presence: float
+    manner: Manner
 
 
 @dataclass
@@ -84,9 +86,15 @@ class CarryTracker:
         self.flow = Flow()
         self.followed: dict[int, Followed] = {}
         self.presence: dict[str, float] = {}
+        self.looks = 0
         self._counter = numbers()
         self._tracks: dict[str, Association] = {}
         self._shape: tuple[int, ...] | None = None
+        self._pixels: UInt8Array | None = None
+        self._time = 0.0
+        between = self.cadence.every / self.rate if self.cadence.every is not None else self.cadence.seconds
+        self._missing = max(MISSING, 2.5 * between)
+        self._recall = Recall(self._missing)
         for phrase in phrases:
             self.add(phrase)
 
@@ -97,23 +105,22 @@ class CarryTracker:
 
     def add(self, phrase: str) -> None:
         """Follow one more thing, from the next look on."""
-        between = self.cadence.every / self.rate if self.cadence.every is not None else self.cadence.seconds
-        missing = max(MISSING, 2.5 * between)
-        self._tracks.setdefault(phrase, Association(self._counter, self.rate, self.birth, missing))
+        self._tracks.setdefault(phrase, Association(self._counter, self.rate, self.birth, self._missing))
 
     def update(self, frame: Frame) -> FrameResult:
         """The next frame. Another size than before (a camera that was set anew) keeps the tracks."""
         clock = _Clock()
-        if self._shape is not None and frame.pixels.shape != self._shape:
-            height, width = frame.pixels.shape[:2]
-            for one in self.followed.values():
-                one.carried = one.carried.resized((height, width))
-        resized, self._shape = frame.pixels.shape != self._shape, frame.pixels.shape
+        resized = frame.pixels.shape != self._shape
+        if resized and self._shape is not None:
+            self._resize(self._shape[:2], frame.pixels.shape[:2])
+        self._shape, self._pixels = frame.pixels.shape, frame.pixels
+        passed, self._time = frame.time - self._time, frame.time
         self.flow.step(frame.pixels)
         look = resized or self.cadence.due(frame.number, frame.time, self.flow.change)
         clock.lap("flow")
         for one in self.followed.values():
             one.carried.carry(self.flow)
+            one.manner.moved(one.carried.step, passed)
         clock.lap("carry")
         if look:
             self._look(frame, clock)
@@ -131,6 +138,7 @@ class CarryTracker:
 
     def _look(self, frame: Frame, clock: _Clock) -> None:
         [embedding] = self.engine.encode([frame.pixels])
+        self.looks += 1
         clock.lap("encode")
         found = self.engine.ground([embedding] * len(self._tracks), [Prompt(text=phrase) for phrase in self._tracks])
         clock.lap("ground")
@@ -147,29 +155,64 @@ class CarryTracker:
         for one in missed:
             one.presence = smoothed(one.presence, 0.0)
             if one.presence < SHOWN:
-                del self.followed[one.number]
+                self._lose(one)
         clock.lap("associate")
 
     def _associated(self, phrase: str, tracks: Association, found: Detections, at: float) -> list[Followed]:
         """Give every detection its track. Returns the things that should be there and were not found."""
         ids = tracks.seen(found.boxes, found.scores, at)
         before = {one.number: one for one in self._of(phrase)}
-        for row, number in enumerate(ids):
-            if number < 0:
-                continue
-            score, mask = float(found.scores[row]), found.masks[row]
-            known = before.pop(number, None)
-            presence = smoothed(known.presence if known else None, score)
-            area = float(np.count_nonzero(mask))
-            self.followed[number] = Followed(number, phrase, Carried.at(mask), area, score, presence)
+        known = [row for row, number in enumerate(ids) if number in before]
+        for row in (*known, *(row for row, number in enumerate(ids) if number >= 0 and number not in before)):
+            box, mask = found.boxes[row], found.masks[row]
+            if row not in known:
+                ids[row] = self._recalled(ids[row], phrase, tracks, box, mask, before)
+            before.pop(ids[row], None)
+            self._take(ids[row], phrase, box, mask, float(found.scores[row]))
         masks = [found.masks[row] for row, number in enumerate(ids) if number >= 0]
         missed = []
         for one in before.values():
             if box_of(one.carried.mask) is None or excused(one.carried.mask, one.area, masks):
-                del self.followed[one.number]
+                self._lose(one)
             else:
                 missed.append(one)
         return missed
+
+    def _recalled(
+        self,
+        number: int,
+        phrase: str,
+        tracks: Association,
+        box: FloatArray,
+        mask: BoolArray,
+        missed: dict[int, Followed],
+    ) -> int:
+        """The number of a newcomer, or that of the thing which went out of sight and is it."""
+        assert self._pixels is not None
+        self._recall.forget(number)
+        manners = {one.number: one.manner for one in missed.values()}
+        old = self._recall.found(phrase, Manner.of(box, mask, self._pixels), self._time, manners)
+        if old is None:
+            return number
+        tracks.rename(number, old)
+        return old
+
+    def _take(self, number: int, phrase: str, box: FloatArray, mask: BoolArray, score: float) -> None:
+        """A track goes on, or begins, with what was detected."""
+        assert self._pixels is not None
+        area, known = float(np.count_nonzero(mask)), self.followed.get(number)
+        if known is None:
+            manner = Manner.of(box, mask, self._pixels)
+            self.followed[number] = Followed(number, phrase, Carried.at(mask), area, score, score, manner)
+            return
+        known.manner.seen(box, mask, self._pixels)
+        known.carried, known.area, known.score = Carried.at(mask), area, score
+        known.presence = smoothed(known.presence, score)
+
+    def _lose(self, one: Followed) -> None:
+        """A thing is not shown any more, and kept in mind for a while."""
+        del self.followed[one.number]
+        self._recall.lost(one.number, one.phrase, one.manner, self._time)
 
     def _seen_again(self, one: Followed, found: Detections) -> bool:
         """Whether the second look shows the thing where it was expected; if so, it goes on from there."""
@@ -178,8 +221,7 @@ class CarryTracker:
             mask = found.masks[row]
             both = np.count_nonzero(mask & here)
             if both and both / np.count_nonzero(mask | here) >= SECOND_LOOK:
-                one.carried, one.score = Carried.at(mask), float(found.scores[row])
-                one.area, one.presence = float(np.count_nonzero(mask)), smoothed(one.presence, one.score)
+                self._take(one.number, one.phrase, found.boxes[row], mask, float(found.scores[row]))
                 return True
         return False
 
@@ -187,9 +229,20 @@ class CarryTracker:
 
     def _drop_empty(self) -> None:
         """What has moved out of the picture is not followed any more."""
-        for number, one in list(self.followed.items()):
+        for one in list(self.followed.values()):
             if box_of(one.carried.mask) is None:
-                del self.followed[number]
+                self._lose(one)
+
+    def _resize(self, before: tuple[int, ...], now: tuple[int, ...]) -> None:
+        """The camera gives frames of another size: everything known is scaled."""
+        factor = np.array([now[1] / before[1], now[0] / before[0]], np.float32)
+        for one in self.followed.values():
+            one.carried = one.carried.resized((now[0], now[1]))
+            one.area *= float(factor.prod())
+            one.manner.scaled(factor)
+        for tracks in self._tracks.values():
+            tracks.resized(factor)
+        self._recall = Recall(self._missing)
 
     def _of(self, phrase: str) -> list[Followed]:
         return [one for one in self.followed.values() if one.phrase == phrase]
@@ -231,8 +284,13 @@ class CarryTracker:
             next(self._counter)
         seen = last.seen
         for label, number, mask, score in zip(seen.labels, seen.track_ids, seen.masks, seen.scores, strict=True):
-            area, presence = float(np.count_nonzero(mask)), float(score)
-            self.followed[int(number)] = Followed(int(number), label, Carried.at(mask), area, presence, presence)
+            area, presence, box = float(np.count_nonzero(mask)), float(score), box_of(mask)
+            if box is None:
+                continue
+            manner = Manner.of(box, mask, before.pixels if before else np.zeros((*mask.shape, 3), np.uint8))
+            self.followed[int(number)] = Followed(
+                int(number), label, Carried.at(mask), area, presence, presence, manner
+            )
         for phrase, tracks in self._tracks.items():
             for one in [*recent, last]:
                 rows = [i for i, label in enumerate(one.seen.labels) if label == phrase]
@@ -243,4 +301,4 @@ class CarryTracker:
         self.cadence.looked(*looked)
         if before is not None:
             self.flow.step(before.pixels)
-            self._shape = before.pixels.shape
+            self._shape, self._pixels, self._time = before.pixels.shape, before.pixels, before.time

@@ -8,7 +8,7 @@ bent along the flow itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sam3.types import BoolArray, FloatArray, UInt8Array
 
 WORKING_SIDE = 384  # pixels of the longer side at which flow is computed
+LARGER = 3.0  # small frames are enlarged by at most this: DIS works on patches of eight pixels
 POINTS = 400  # at most, that a transform is fitted to
 RIGID = 0.6  # share of points that one transform must explain
 INLIER = 1.5  # working pixels
@@ -28,7 +29,8 @@ class Flow:
         import cv2
 
         self.side = side
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._dis.setFinestScale(1)  # half the error of the preset FAST at half its time
         self._before: UInt8Array | None = None
         self._now: UInt8Array | None = None
         self._forward: FloatArray | None = None
@@ -40,9 +42,10 @@ class Flow:
         import cv2
 
         height, width = pixels.shape[:2]
-        self.scale = min(1.0, self.side / max(height, width))
+        self.scale = min(LARGER, self.side / max(height, width))
         size = (max(16, round(width * self.scale)), max(16, round(height * self.scale)))
-        small = cv2.cvtColor(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        how = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
+        small = cv2.cvtColor(cv2.resize(pixels, size, interpolation=how), cv2.COLOR_RGB2GRAY)
         same = self._now is not None and self._now.shape == small.shape
         self._before, self._now = (self._now if same else None), np.asarray(small, np.uint8)
         self._forward = self._backward = None
@@ -86,6 +89,7 @@ class Carried:
     moved: NDArray[np.float64]
     mask: BoolArray
     sure: float = 1.0
+    step: FloatArray = field(default_factory=lambda: np.zeros(2, np.float32))  # pixels, by which it moved last
 
     @classmethod
     def at(cls, mask: BoolArray) -> Carried:
@@ -95,6 +99,7 @@ class Carried:
     def carry(self, flow: Flow) -> None:
         """Move to the frame that `flow` has taken last."""
         forward = flow.forward
+        self.step = np.zeros(2, np.float32)
         window = _window(self.mask)
         if forward is None or window is None:
             return
@@ -103,6 +108,7 @@ class Carried:
             return
         there = points + forward[points[:, 1].astype(int), points[:, 0].astype(int)]
         step, self.sure = _similarity(points, there)
+        self.step = np.asarray(np.median(there - points, axis=0) / flow.scale, np.float32)
         if step is None:
             return
         if self.sure >= RIGID:

@@ -1,0 +1,77 @@
+"""A whole file: stopped anywhere and gone on with, it ends as if it had not been stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from video_stage import Stage
+
+from sam3.scenes.truth import Noise, TruthEngine
+from sam3_agent.video.cadence import Cadence
+from sam3_agent.video.carry import CarryTracker
+from sam3_agent.video.following import Span, follow_file, header, write_formats
+from sam3_agent.video.reading import facts, read_frames
+from sam3_agent.video.results import Record
+from sam3_agent.video.sources import Source, source_of
+
+
+def engine_of(source: Source, stage: Stage) -> TruthEngine:
+    """Knows the decoded frames of the clip."""
+    engine = TruthEngine(Noise(false=0))
+    for frame in read_frames(source):
+        engine.show(frame.pixels, stage.frame(frame.number)[1], {1: ("hen",), 2: ("duck",)})
+    return engine
+
+
+def run(source: Source, stage: Stage, folder: Path, stop: int | None = None) -> Record:
+    span, known = Span(), facts(source)
+    record = Record(folder / "results.jsonl", header(source, known, ["duck", "hen"], span, {}))
+    tracker = CarryTracker(engine_of(source, stage), ["duck", "hen"], Cadence(every=4), rate=10)
+
+    def progress(done: int) -> None:
+        if stop is not None and done >= stop:
+            raise KeyboardInterrupt
+
+    try:
+        follow_file(source, tracker, record, span, progress=progress)
+    finally:
+        record.close()
+    return record
+
+
+@pytest.mark.parametrize("stop", [1, 6, 8, 29])
+def test_a_stopped_run_ends_like_one_that_was_not(clip: Path, crossing: Stage, tmp_path: Path, stop: int) -> None:
+    source = source_of(clip)
+    whole = list(run(source, crossing, tmp_path / "whole").rows())
+    with pytest.raises(KeyboardInterrupt):
+        run(source, crossing, tmp_path / "halves", stop)
+    halves = list(run(source, crossing, tmp_path / "halves").rows())
+    assert [row["frame"] for row in halves] == list(range(30))
+    for one, other in zip(whole, halves, strict=True):
+        assert one["detected"] == other["detected"]
+        assert [(t["id"], t["label"]) for t in one["tracks"]] == [(t["id"], t["label"]) for t in other["tracks"]]
+        for a, b in zip(one["tracks"], other["tracks"], strict=True):
+            np.testing.assert_allclose(a["box"], b["box"], atol=4)
+
+
+def test_a_finished_run_is_not_done_again(clip: Path, crossing: Stage, tmp_path: Path) -> None:
+    run(source_of(clip), crossing, tmp_path)
+    before = (tmp_path / "results.jsonl").read_text()
+    assert run(source_of(clip), crossing, tmp_path).done == 30
+    assert (tmp_path / "results.jsonl").read_text() == before
+
+
+def test_the_drawn_video_has_every_frame_and_shows_the_tracks(clip: Path, crossing: Stage, tmp_path: Path) -> None:
+    source = source_of(clip)
+    record = run(source, crossing, tmp_path)
+    made = write_formats(record.path, source, ["video", "mot", "coco"], Span())
+    assert [path.name for path in made] == ["mot.txt", "coco_vid.json", "tracks.mp4"]
+    drawn = list(read_frames(source_of(made[-1])))
+    assert len(drawn) == 30
+    plain = next(iter(read_frames(source)))
+    changed = np.abs(drawn[0].pixels.astype(int) - plain.pixels).mean(2)
+    inside = crossing.frame(0)[1][1]
+    assert changed[inside].mean() > 1.5 * changed[~inside].mean()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]

@@ -1,0 +1,111 @@
+"""SAM 3's video memory behind the tracker's interface, at a size that runs here; and that it does not grow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sam3.checkpoint import WEIGHTS, tiny_config
+from sam3.errors import BadCheckpoint
+from sam3.tokenizer import Tokenizer
+from sam3_agent.video.frames import Frame
+from sam3_agent.video.memory import MemoryTracker
+
+
+def tiny_video_config() -> Any:
+    """Detector and tracker of 32 channels on pictures of 64 pixels; random weights."""
+    from transformers import Sam3TrackerVideoConfig, Sam3VideoConfig
+
+    detector = tiny_config()
+    tracker = Sam3TrackerVideoConfig(
+        vision_config=detector.vision_config.to_dict(),
+        prompt_encoder_config={"hidden_size": 32, "image_size": 64, "patch_size": 8, "mask_input_channels": 8},
+        mask_decoder_config={"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 2, "iou_head_hidden_dim": 32},
+        memory_attention_hidden_size=32, memory_attention_num_layers=1, memory_attention_feed_forward_hidden_size=64,
+        memory_attention_rope_feat_sizes=[8, 8], memory_encoder_hidden_size=32, memory_encoder_output_channels=16,
+        mask_downsampler_embed_dim=32, mask_downsampler_total_stride=16, memory_fuser_num_layers=1,
+        memory_fuser_embed_dim=32, memory_fuser_intermediate_dim=64, num_maskmem=3, max_object_pointers_in_encoder=4,
+    )  # fmt: skip
+    config = Sam3VideoConfig(
+        detector_config=detector.to_dict(), tracker_config=tracker.to_dict(), low_res_mask_size=16,
+        score_threshold_detection=0.2, new_det_thresh=0.2, det_nms_thresh=0.9,
+    )  # fmt: skip
+    config.image_size = 64
+    return config
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    from transformers import Sam3VideoModel
+
+    torch.manual_seed(0)
+    return Sam3VideoModel(tiny_video_config())
+
+
+def frames(count: int, size: tuple[int, int] = (48, 64)) -> list[Frame]:
+    rng = np.random.default_rng(0)
+    ground = rng.integers(0, 255, (*size, 3), np.uint8)
+    return [Frame(t, t / 10, np.roll(ground, t, axis=1)) for t in range(count)]
+
+
+def tokenizer() -> Tokenizer:
+    return Tokenizer.load(WEIGHTS / "sam3-lite")
+
+
+def test_frames_in_tracks_out(model: Any) -> None:
+    tracker = MemoryTracker(model, tokenizer(), ["duck", "hen"])
+    results = [tracker.update(frame) for frame in frames(6)]
+    seen = results[-1].seen
+    assert seen.masks.shape[1:] == (48, 64) and len(seen.track_ids) == len(seen.labels) == len(seen)
+    assert set(seen.labels) <= {"duck", "hen"} and all(number >= 1 for number in seen.track_ids)
+    assert sum(len(result.seen) for result in results) > 0, "random weights that see something"
+    assert len(set(seen.track_ids.tolist())) == len(seen)
+
+
+def test_another_size_in_mid_stream(model: Any) -> None:
+    tracker = MemoryTracker(model, tokenizer(), ["duck"])
+    sizes = [(48, 64)] * 2 + [(96, 128)]
+    shapes = [tracker.update(frames(1, size)[0]).seen.masks.shape[1:] for size in sizes]
+    assert shapes == sizes
+
+
+def held(value: Any, seen: set[int] | None = None) -> int:
+    """Tensors' bytes and entries of a session, all the way down."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
+    if isinstance(value, torch.Tensor):
+        return value.nelement() * value.element_size()
+    if isinstance(value, dict):
+        return sum(8 + held(one, seen) for one in value.values())
+    if isinstance(value, list | tuple | set):
+        return sum(8 + held(one, seen) for one in value)
+    return held(vars(value), seen) if hasattr(value, "__dict__") and not isinstance(value, type) else 8
+
+
+def test_the_memory_of_a_long_stream_is_that_of_a_short_one(model: Any) -> None:
+    tracker = MemoryTracker(model, tokenizer(), ["duck"], forget=10)
+    sizes = []
+    for frame in frames(90):
+        tracker.update(frame)
+        sizes.append(held(vars(tracker.session)) / max(1, len(tracker.session.obj_ids)))
+    assert max(sizes[60:]) <= 1.15 * max(sizes[25:50])
+    assert len(tracker.session.obj_ids) <= 64
+    assert not tracker.session.processed_frames
+
+
+def test_a_checkpoint_without_memory_is_named() -> None:
+    with pytest.raises(BadCheckpoint, match="--method carry"):
+        MemoryTracker.load("sam3-lite", ["duck"])
+
+
+def test_a_saved_checkpoint_is_loaded(model: Any, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes((WEIGHTS / "sam3-lite" / "tokenizer.json").read_bytes())
+    tracker = MemoryTracker.load(str(tmp_path), ["duck"], device="cpu")
+    assert tracker.update(frames(1)[0]).seen.masks.shape[1:] == (48, 64)

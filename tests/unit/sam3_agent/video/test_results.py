@@ -1,0 +1,105 @@
+"""The record and the formats made from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sam3.errors import BadInput
+from sam3_agent.execution.outcome import TrackedDetections
+from sam3_agent.video.formats import write_coco_vid, write_mot
+from sam3_agent.video.frames import FrameResult
+from sam3_agent.video.results import Record, as_row, from_row
+
+HEADER: dict[str, Any] = {"video": "clip.mp4", "phrases": ["duck", "hen"], "width": 40, "height": 30, "rate": 10.0}
+
+
+def result(number: int, **things: tuple[int, int]) -> FrameResult:
+    """Frame with squares: label=(track, left)."""
+    masks = np.zeros((len(things), 30, 40), bool)
+    for at, (_, left) in enumerate(things.values()):
+        masks[at, 5:15, left : left + 10] = True
+    boxes = np.array([[left, 5, left + 10, 15] for _, left in things.values()], np.float32).reshape(-1, 4)
+    seen = TrackedDetections(
+        boxes, np.full(len(things), 0.9, np.float32), masks, 0.9, list(things),
+        track_ids=np.array([track for track, _ in things.values()], int),
+    )  # fmt: skip
+    return FrameResult(number, number / 10, seen, number % 5 == 0, {"duck": 0.9})
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    made = Record(tmp_path / "results.jsonl", HEADER)
+    for one in (result(0, duck=(1, 2)), result(1, duck=(1, 4), hen=(2, 20)), result(2)):
+        made.add(one)
+    made.close()
+    return made
+
+
+def test_a_row_says_frame_time_track_and_mask_and_comes_back_the_same() -> None:
+    before = result(3, duck=(7, 2), hen=(9, 20))
+    row = json.loads(json.dumps(as_row(before)))
+    assert (row["frame"], row["time"], [t["id"] for t in row["tracks"]]) == (3, 0.3, [7, 9])
+    after = from_row(row, (30, 40))
+    np.testing.assert_array_equal(after.seen.masks, before.seen.masks)
+    assert after.seen.labels == ["duck", "hen"] and after.seen.track_ids.tolist() == [7, 9]
+
+
+def test_a_line_cut_off_by_a_crash_is_cut_away(record: Record) -> None:
+    whole = record.path.read_text()
+    record.path.write_text(whole + '{"frame":3,"time":0.3,"tra')
+    again = Record(record.path, HEADER)
+    assert again.done == 3
+    again.add(result(3))
+    again.close()
+    assert [row["frame"] for row in again.rows()] == [0, 1, 2, 3]
+
+
+def test_another_run_is_not_gone_on_with(record: Record) -> None:
+    with pytest.raises(BadInput, match="phrases differ"):
+        Record(record.path, {**HEADER, "phrases": ["goose"]})
+    assert Record(record.path, {**HEADER, "phrases": ["goose"]}, fresh=True).done == 0
+
+
+def test_a_record_of_nothing_but_half_a_header_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"video": "cl')
+    assert Record(path, HEADER).done == 0
+
+
+def test_mot_rows(record: Record, tmp_path: Path) -> None:
+    assert write_mot(record.path, tmp_path / "mot.txt") == 3
+    rows = [line.split(",") for line in (tmp_path / "mot.txt").read_text().splitlines()]
+    assert [row[:6] for row in rows] == [
+        ["1", "1", "2.0", "5.0", "10.0", "10.0"],
+        ["2", "1", "4.0", "5.0", "10.0", "10.0"],
+        ["2", "2", "20.0", "5.0", "10.0", "10.0"],
+    ]
+    assert all(len(row) == 10 for row in rows)
+
+
+def test_coco_vid_is_a_coco_file_with_videos_and_tracks(record: Record, tmp_path: Path) -> None:
+    from pycocotools.coco import COCO
+
+    path = tmp_path / "coco_vid.json"
+    assert write_coco_vid(record.path, path) == 3
+    coco = COCO(str(path))
+    assert sorted(coco.getImgIds()) == [1, 2, 3], "frames without anything are there too"
+    data = coco.dataset
+    assert data["videos"] == [{"id": 1, "name": "clip.mp4", "width": 40, "height": 30}]
+    assert data["tracks"] == [
+        {"id": 1, "category_id": 1, "video_id": 1},
+        {"id": 2, "category_id": 2, "video_id": 1},
+    ]
+    assert coco.annToMask(data["annotations"][0]).sum() == 100 == data["annotations"][0]["area"]
+
+
+def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "other.jsonl"
+    path.write_text('{"a": 1}\n')
+    with pytest.raises(BadInput, match="not a record"):
+        write_coco_vid(path, tmp_path / "out.json")
