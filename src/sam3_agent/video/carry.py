@@ -146,6 +146,8 @@ class CarryTracker:
         for (phrase, tracks), detections in zip(self._tracks.items(), found, strict=True):
             self.presence[phrase] = smoothed(self.presence.get(phrase), detections.presence)
             missed += self._associated(phrase, tracks, detections, frame.time)
+        masks = [mask for one in found for mask in one.masks[one.scores >= self.birth]]
+        missed = [one for one in missed if not self._excused(one, masks)]
         clock.lap("associate")
         if missed and self.second_look:
             prompts = [Prompt(text=one.phrase, boxes=box_of(one.carried.mask)[None]) for one in missed]  # type: ignore[index]
@@ -169,14 +171,14 @@ class CarryTracker:
                 ids[row] = self._recalled(ids[row], phrase, tracks, box, mask, before)
             before.pop(ids[row], None)
             self._take(ids[row], phrase, box, mask, float(found.scores[row]))
-        masks = [found.masks[row] for row, number in enumerate(ids) if number >= 0]
-        missed = []
-        for one in before.values():
-            if box_of(one.carried.mask) is None or excused(one.carried.mask, one.area, masks):
-                self._lose(one)
-            else:
-                missed.append(one)
-        return missed
+        return list(before.values())
+
+    def _excused(self, one: Followed, masks: Sequence[BoolArray]) -> bool:
+        """Whether there is a reason that it was not found; if so, it is out of sight now."""
+        if box_of(one.carried.mask) is not None and not excused(one.carried.mask, one.area, masks, one.manner.box):
+            return False
+        self._lose(one)
+        return True
 
     def _recalled(
         self,

@@ -41,6 +41,11 @@ class Manner:
     velocity: FloatArray = field(default_factory=lambda: np.zeros(2, np.float32))
     whole: bool = True
 
+    @property
+    def box(self) -> FloatArray:
+        """(4,) xyxy of the whole thing, hidden parts included."""
+        return np.concatenate([self.middle - self.size / 2, self.middle + self.size / 2])
+
     @classmethod
     def of(cls, box: FloatArray, mask: BoolArray, pixels: UInt8Array) -> Manner:
         """Of a thing seen for the first time."""

@@ -97,7 +97,7 @@ async def _mjpeg(stream: Stream) -> AsyncIterator[bytes]:
 
 async def _tell(socket: WebSocket, stream: Stream, masks: bool) -> None:
     """Newest results to one client, with every event since the last."""
-    last, told = -1, len(stream.events.recent) and stream.events.recent[-1]
+    last, told = -1, None  # a viewer that just came is told what happened before
     while not stream.board.closed:
         post = await stream.board.newer(last)
         if post is None:
