@@ -35,7 +35,7 @@ from sam3.train.lora import Adapters, adapt
 from sam3.train.memory import checkpoint_activations, largest_batch
 from sam3.train.stop import StopInTime, environments
 from sam3.train.watch import Watch
-from sam3.train.world import World, barrier
+from sam3.train.world import World, barrier, gather_rows
 
 # the score is in the name: weights alone are stored, and a killed run finds its best again
 KEPT = re.compile(r"(?P<kind>cgf1|loss)-(?P<step>\d+)-(?P<score>-?[\d.]+)\.ckpt")
@@ -85,7 +85,8 @@ class Run:
         asked = self.config.train.batch_size
         if asked != "auto":
             return int(asked)
-        return self.world.size * largest_batch(self.base, self.config.loss, self.train_pairs, self.gpus)
+        each = largest_batch(self.base, self.config.loss, self.train_pairs, self.gpus)
+        return self.world.size * min(gather_rows([each], f"cuda:{self.world.local}" if self.gpus else "cpu"))
 
     @property
     def batches_per_epoch(self) -> int:

@@ -92,10 +92,14 @@ def submit(configs: list[TrainConfig], launch: Launch) -> list[str]:
             "--use-cluster 1: sbatch is not on the path. Run this on a login node, or use --use-cluster 0.",
             field="use-cluster",
         )
-    held = [_under_way(config) for config in configs]
-    if all(held):
-        print(f"already submitted: job {', '.join(filter(None, held))}")
-        return [job for job in held if job]
+    under_way = {at: job for at, config in enumerate(configs) if (job := _under_way(config))}
+    if under_way:
+        print(f"already submitted: job {', '.join(under_way.values())}")
+    left = [at for at in range(len(configs)) if at not in under_way]
+    if not left:
+        return list(under_way.values())
+    if under_way and len(configs) > 1:  # the batch script finds an element's folder by its place in the array
+        raise Unavailable("some runs of this sweep are still under way: wait for them, or cancel them with scancel.")
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -112,7 +116,7 @@ def submit(configs: list[TrainConfig], launch: Launch) -> list[str]:
         raise Unavailable(f"SLURM refuses the job: {reason.strip()} Check --partition, --account, --qos.") from error
     for file, job in zip(files, jobs, strict=True):
         write_json(file.with_name(JOB), {"job": job.job_id, "logs": str(logs(configs))})
-    return [job.job_id for job in jobs]
+    return [str(job.job_id) for job in jobs]
 
 
 def logs(configs: list[TrainConfig]) -> Path:

@@ -59,11 +59,11 @@ class StopInTime(L.Callback):
         """
         if not self.stopped:
             return
-        if "SLURM_JOB_ID" in os.environ and place().first and job_state() in ("RUNNING", "PREEMPTED", "SUSPENDED"):
-            requeue()
-            time.sleep(60)  # SLURM ends the job itself; leaving first would look like a failure
-        elif "SLURM_JOB_ID" in os.environ and not place().first:
-            time.sleep(60)
+        if "SLURM_JOB_ID" in os.environ and job_state() in ("RUNNING", "PREEMPTED", "SUSPENDED"):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SLURM ends the job itself, and need not wait for us
+            if place().first:
+                requeue()
+            time.sleep(60)  # leaving first would look like a failure
         sys.exit(STOPPED)
 
     def _note(self, number: int, _: Any) -> None:
