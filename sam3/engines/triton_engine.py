@@ -164,6 +164,9 @@ class TritonEngine:
                 if not _about_memory(error):
                     raise
                 logging.getLogger(__name__).info("shared memory: %s; sending on the wire", error)
+                if "restricted" in str(error):
+                    self._shared = None  # the server shares with holders of its key only
+                    return await self._with_picture(image, inputs, outputs)
                 await self._shared.forget()  # a restarted server knows no region; the next picture registers anew
         return await self.connection.infer("sam3", {"image": image[None], **inputs}, outputs, deadline=self.deadline)
 

@@ -155,7 +155,9 @@ class Connection:
         if isinstance(error, Sam3AgentError) or not isinstance(error, InferenceServerException):
             return error
         status, what = str(error.status()).removeprefix("StatusCode."), " ".join(str(error.message()).split())[-300:]
-        if status == "UNAVAILABLE":
+        if (
+            status == "UNAVAILABLE" or "unknown model" in what or "is not ready" in what
+        ):  # the latter two while it starts
             return ServerAway(f"Triton at {self.address} cannot take the request now ({what}). Try again later.")
         if status in ("DEADLINE_EXCEEDED", "CANCELLED"):
             return DeadlineMissed(f"Triton at {self.address}: no answer within {deadline:g} s. Try again later.")

@@ -92,10 +92,10 @@ class Control:
             return getattr(self.client, name)(*args, headers=self.headers, **options)
         except InferenceServerException as error:
             what = " ".join(str(error.message()).split())[-400:]
-            if error.status() in ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED") and name != "load_model":
-                raise Unavailable(f"Triton at {self.address}: {what}. Start it: sam3-agent triton up") from error
             if "restricted" in what:
                 raise Unavailable(f"Triton at {self.address}: model control needs SAM3_TRITON_CONTROL_KEY.") from error
+            if error.status() in ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED") and name != "load_model":
+                raise Unavailable(f"Triton at {self.address}: {what}. Start it: sam3-agent triton up") from error
             if "failed to connect" in what.lower() or "Connection refused" in what:
                 raise Unavailable(f"Triton at {self.address}: no answer. Start it: sam3-agent triton up") from error
             raise BadCheckpoint(f"Triton at {self.address}: {what}") from error

@@ -130,8 +130,8 @@ def test_nothing_found_is_an_empty_answer(infer: Infer) -> None:
 
 def test_requests_that_come_together_run_as_batches(served: Served, reference: OnnxEngine) -> None:
     images = [picture(100 + at, 40 + at % 3, 60) for at in range(24)]  # of different sizes
-    before = [served.metric(f"nv_inference_{what}_count", model="sam3_image_encoder") for what in ("exec", "count")]
-    before[1] = served.metric("nv_inference_count", model="sam3_image_encoder")
+    names = ("nv_inference_exec_count", "nv_inference_count")
+    before = [served.metric(name, model="sam3_image_encoder") for name in names]
     whole = served.metric("nv_inference_exec_count", model="sam3")
 
     async def all_at_once() -> list[Detections]:
