@@ -30,7 +30,12 @@ def track(
     start: Annotated[float, typer.Option(min=0, help="Seconds into the video.")] = 0.0,
     end: Annotated[float | None, typer.Option(min=0, help="Stop there, seconds.")] = None,
     fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of a folder of pictures.")] = 10.0,
-    method: Annotated[str, typer.Option(help="carry (any checkpoint) or memory (published weights).")] = "carry",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="carry (any checkpoint), memory (published weights) or triton (its address as --checkpoint)."
+        ),
+    ] = "carry",
     checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder.")] = "sam3-lite",
     engine: Annotated[str, typer.Option(help="auto, torch, onnx, ...")] = "auto",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Score from which a new thing is believed.")] = 0.5,
@@ -77,6 +82,8 @@ def track(
             follow_file(source, tracker, record, span, progress=lambda done: bar.update(task, completed=done))
         finally:
             record.close()
+            if hasattr(tracker, "close"):
+                tracker.close()
         drawing = bar.add_task("write", total=record.done)
         made = write_formats(
             record.path, source, wanted, span, progress=lambda done: bar.update(drawing, completed=done)
@@ -107,7 +114,7 @@ def parse_every(text: str, budget_ms: float | None = None) -> Any:
 def make_tracker(
     method: str, checkpoint: str, engine: str, phrases: list[str], cadence: Any, rate: float, threshold: float
 ) -> Any:
-    """A tracker by name: "carry" or "memory".
+    """A tracker by name: "carry", "memory" or "triton".
 
     Raises:
         BadInput: no such method.
@@ -116,8 +123,12 @@ def make_tracker(
         from sam3_agent.video.memory import MemoryTracker
 
         return MemoryTracker.load(checkpoint, phrases)
+    if method == "triton":
+        from sam3_agent.video.served import ServedTracker
+
+        return ServedTracker(checkpoint, phrases, threshold=threshold)
     if method != "carry":
-        raise BadInput(f"--method {method}: expected carry or memory.", field="method")
+        raise BadInput(f"--method {method}: expected carry, memory or triton.", field="method")
     from sam3.engines import load_engine
     from sam3_agent.video.carry import CarryTracker
 

@@ -27,7 +27,12 @@ def stream(
     events: Annotated[Path | None, typer.Option(help="Write what happens here, as JSON lines.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this long.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="A file begins again at its end.")] = False,
-    method: Annotated[str, typer.Option(help="carry (any checkpoint) or memory (published weights).")] = "carry",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="carry (any checkpoint), memory (published weights) or triton (its address as --checkpoint)."
+        ),
+    ] = "carry",
     checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder.")] = "sam3-lite",
     engine: Annotated[str, typer.Option(help="auto, torch, onnx, ...")] = "auto",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Score from which a new thing is believed.")] = 0.5,
