@@ -61,11 +61,25 @@ def main(
         finally:
             server.terminate()
             server.wait(40)
-        about = {"engine": engine, "users": users, "seconds": seconds, "workers": workers, "hardware": hardware_line()}
+        about: dict[str, Any] = {
+            "engine": engine,
+            "users": users,
+            "seconds": seconds,
+            "workers": workers,
+            "hardware": hardware_line(),
+        }
+        about |= {"command": " ".join(["python", "benchmarks/agent_load.py", *sys.argv[1:]]), "versions": versions()}
         report = {**about, **figures, "memory_mb": {"start": before, "end": after}, "exit": server.returncode}
     print(json.dumps(report, indent=1))
     if out is not None:
         write_json(out, report)
+
+
+def versions() -> dict[str, str]:
+    """Of what the figures depend on."""
+    import importlib.metadata
+
+    return {name: importlib.metadata.version(name) for name in ("onnxruntime", "torch", "fastapi", "uvicorn", "locust")}
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:

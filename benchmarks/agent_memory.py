@@ -86,10 +86,15 @@ def main(
                 seen.append(round(process.memory_info().rss / 1e6, 1))
                 print(f"{number + 1:6d} questions: {seen[-1]:.1f} MB", flush=True)
     half = seen[len(seen) // 2 - 1]
-    report = {"queries": queries, "resident_mb": seen, "growth_second_half": round(seen[-1] / half - 1, 4)}
+    report: dict[str, Any] = {
+        "queries": queries,
+        "resident_mb": seen,
+        "growth_second_half": round(seen[-1] / half - 1, 4),
+    }
     print(json.dumps(report))
     if out is not None:
-        write_json(out, {**report, "hardware": hardware_line()})
+        command = f"python benchmarks/agent_memory.py --queries {queries}"
+        write_json(out, {**report, "hardware": hardware_line(), "command": command})
 
 
 def _url(cv2: Any, pixels: np.ndarray[Any, Any], number: int = -1) -> str:
