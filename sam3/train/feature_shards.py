@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from sam3.files import read_json, write_json
 
 STORED = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
 FP8_MOST = 448.0  # largest finite number of e4m3
+TELL = 600.0  # seconds between signs of use
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class FeatureStore:
         self.folder = folder
         self.nbytes = 0
         self.dropped: list[str] = []
+        self._told = time.monotonic()
         self._shard_of: dict[str, tuple[str, int]] = {}
         self._open: dict[tuple[int, str], Any] = {}
         try:
@@ -64,9 +67,21 @@ class FeatureStore:
         return len(self._shard_of)
 
     def read(self, key: str) -> list[Tensor]:
-        """The tensors of a key, mapped from the file: copy before changing them. FP8 comes back as bfloat16."""
+        """The tensors of a key, mapped from the file: copy before changing them. FP8 comes back as bfloat16.
+
+        Raises:
+            BadInput: the shard has gone since the store was opened.
+        """
         name, count = self._shard_of[key]
-        shard = self._opened(name)
+        try:
+            if time.monotonic() - self._told > TELL:
+                self._told = time.monotonic()
+                os.utime(self.folder)  # others see that it is in use
+            shard = self._opened(name)
+        except OSError as error:
+            raise BadInput(
+                f"{self.folder}/{name}: gone while it was in use ({error}). Run the training again: it is made anew."
+            ) from error
         return [self._decoded(shard, f"{key}.{at}") for at in range(count)]
 
     def write(self, name: str, content: Mapping[str, Sequence[Packed]]) -> None:

@@ -93,21 +93,23 @@ def _read(files: Any, path: str, name: str) -> bytes | BadInput:
 
 
 def _members(url: str) -> Iterator[tuple[str, bytes | BadInput]]:
+    """Pictures of a tar, read as a stream and never unpacked; sizes are looked at before bytes are taken."""
     import tarfile
 
-    from webdataset.tariterators import tar_file_iterator
-
     files, path = _opened(url)
-    tar = PurePosixPath(path).name
+    prefix = PurePosixPath(path).name
     try:
-        # the file is opened here and handed over: webdataset's own opener would run "pipe:" addresses in a shell
-        with files.open(path, "rb") as stream:
-            for member in tar_file_iterator(stream):
-                name = member["fname"]
-                if name.lower().endswith(SUFFIXES):
-                    data = member["data"]
-                    too_large = len(data) > MAX_BYTES
-                    yield f"{tar}/{name}", BadInput(f"{tar}/{name}: too large.") if too_large else data
+        with files.open(path, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+            for member in tar:
+                if not member.isfile() or not member.name.lower().endswith(SUFFIXES):
+                    continue
+                name = f"{prefix}/{member.name}"
+                if member.size > MAX_BYTES:
+                    yield name, BadInput(f"{name}: over {MAX_BYTES / 1e6:.0f} MB. Scale the picture down.")
+                    continue
+                yield name, tar.extractfile(member).read()  # type: ignore[union-attr]
+            if files.size(path) < tar.offset + tarfile.BLOCKSIZE:  # cut between two members, which reads like an end
+                raise EOFError("its end is missing")
     except FileNotFoundError as error:
         raise Unavailable(f"{url}: gone since the inbox was planned. Plan again.") from error
     except (OSError, ValueError, tarfile.TarError, EOFError) as error:

@@ -153,12 +153,27 @@ def test_tars_are_shards_and_read_without_unpacking(inbox: Path, tmp_path: Path)
     assert merged(out)[0]["name"].startswith("a.tar/")
 
 
-def test_a_tar_cut_short_fails_alone_and_leaves_nothing(inbox: Path, tmp_path: Path) -> None:
+def test_shards_of_webdataset_are_read(inbox: Path, tmp_path: Path) -> None:
+    import webdataset
+
+    with webdataset.ShardWriter(f"file:{tmp_path}/%03d.tar", maxcount=6, verbose=0) as writer:
+        for at, file in enumerate(sorted(inbox.rglob("*.png"))):
+            writer.write({"__key__": f"{at:05d}", "png": file.read_bytes(), "json": {"source": file.name}})
+    parts = list(inbox_parts(str(tmp_path), 3))
+    tars = [part for part in parts if not part.names]
+    names = [name for part in tars for name, data in pictures(part) if isinstance(data, bytes)]
+    assert len(tars) == 2 and names[0] == "000.tar/00000.png" and len(names) == COUNT + 1
+
+
+@pytest.mark.parametrize("where", ["in a member", "between two members"])
+def test_a_tar_cut_short_fails_alone_and_leaves_nothing(inbox: Path, tmp_path: Path, where: str) -> None:
     (tmp_path / "tars").mkdir()
     for name in ("a", "b"):
         tar_of(inbox, tmp_path / f"tars/{name}.tar")
     whole = (tmp_path / "tars/a.tar").read_bytes()
-    (tmp_path / "tars/a.tar").write_bytes(whole[:5300])
+    with tarfile.open(tmp_path / "tars/a.tar") as tar:
+        third = tar.getmembers()[3].offset
+    (tmp_path / "tars/a.tar").write_bytes(whole[: third - (700 if where == "in a member" else 0)])
     out = tmp_path / "out"
     planned(tmp_path / "tars", out)
     with pytest.raises(Unavailable, match=r"1 of 2 shards failed: 0 .*not a whole tar"):
