@@ -128,7 +128,7 @@ class CarryTracker:
         else:
             self._drop_empty()
             for phrase, tracks in self._tracks.items():
-                boxes = {one.number: box_of(one.carried.mask) for one in self._of(phrase)}
+                boxes = {one.number: one.carried.box for one in self._of(phrase)}
                 tracks.carried({n: box for n, box in boxes.items() if box is not None}, frame.time)
             clock.lap("associate")
         self.cadence.spent(sum(clock.spent.values()), looked=look)
@@ -150,7 +150,7 @@ class CarryTracker:
         missed = [one for one in missed if not self._excused(one, masks)]
         clock.lap("associate")
         if missed and self.second_look:
-            prompts = [Prompt(text=one.phrase, boxes=box_of(one.carried.mask)[None]) for one in missed]  # type: ignore[index]
+            prompts = [Prompt(text=one.phrase, boxes=one.carried.box[None]) for one in missed]  # type: ignore[index]
             again = self.engine.ground([embedding] * len(missed), prompts)
             clock.lap("ground")
             missed = [one for one, seen in zip(missed, again, strict=True) if not self._seen_again(one, seen)]
@@ -175,7 +175,7 @@ class CarryTracker:
 
     def _excused(self, one: Followed, masks: Sequence[BoolArray]) -> bool:
         """Whether there is a reason that it was not found; if so, it is out of sight now."""
-        if box_of(one.carried.mask) is not None and not excused(one.carried.mask, one.area, masks, one.manner.box):
+        if one.carried.box is not None and not excused(one.carried.mask, one.area, masks, one.manner.box):
             return False
         self._lose(one)
         return True
@@ -232,7 +232,7 @@ class CarryTracker:
     def _drop_empty(self) -> None:
         """What has moved out of the picture is not followed any more."""
         for one in list(self.followed.values()):
-            if box_of(one.carried.mask) is None:
+            if one.carried.box is None:
                 self._lose(one)
 
     def _resize(self, before: tuple[int, ...], now: tuple[int, ...]) -> None:
@@ -253,7 +253,7 @@ class CarryTracker:
         """The things of this frame, in order of their numbers."""
         height, width = self._shape[:2]  # type: ignore[index]
         shown = sorted(self.followed.values(), key=lambda one: one.number)[: MOST * len(self._tracks)]
-        boxes = [box_of(one.carried.mask) for one in shown]
+        boxes = [one.carried.box for one in shown]
         rows = [(one, box) for one, box in zip(shown, boxes, strict=True) if box is not None]
         return TrackedDetections(
             np.array([box for _, box in rows], np.float32).reshape(-1, 4),

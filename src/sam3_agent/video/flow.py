@@ -74,6 +74,9 @@ class Flow:
         return self._backward
 
 
+Window = tuple[slice, slice]  # rows, columns
+
+
 @dataclass(eq=False)
 class Carried:
     """A mask on its way through frames.
@@ -81,7 +84,7 @@ class Carried:
     Attributes:
         anchor: bool (H, W), as the detector drew it (or as it was bent last).
         moved: float64 (2, 3), full-size pixels of the anchor -> of this frame.
-        mask: bool (H, W) in this frame.
+        mask: bool (H, W) in this frame. window: the part of the frame that holds it; None when it is empty.
         sure: share of the points inside that one transform explained, 0..1; 1 at the anchor.
     """
 
@@ -91,16 +94,24 @@ class Carried:
     sure: float = 1.0
     step: FloatArray = field(default_factory=lambda: np.zeros(2, np.float32))  # pixels, by which it moved last
 
+    def __post_init__(self) -> None:
+        self.window = self._anchored = _window(self.mask)  # found once: a large frame's mask is long to search
+
     @classmethod
     def at(cls, mask: BoolArray) -> Carried:
         """A mask where it was just drawn."""
         return cls(mask, np.eye(2, 3), mask)
 
+    @property
+    def box(self) -> FloatArray | None:
+        """float32 (4,) xyxy, tight on the mask; None when it is empty."""
+        return None if self.window is None else _box(self.window)
+
     def carry(self, flow: Flow) -> None:
         """Move to the frame that `flow` has taken last."""
         forward = flow.forward
         self.step = np.zeros(2, np.float32)
-        window = _window(self.mask)
+        window = self.window
         if forward is None or window is None:
             return
         points = _points(self.mask, window, flow.scale, forward.shape[:2])
@@ -114,10 +125,10 @@ class Carried:
         if self.sure >= RIGID:
             step[:, 2] /= flow.scale
             self.moved = (np.vstack([step, [0, 0, 1]]) @ np.vstack([self.moved, [0, 0, 1]]))[:2]
-            self.mask = _warped(self.anchor, self.moved)
+            self.mask, self.window = _warped(self.anchor, self._anchored, self.moved)
         else:
-            self.mask = _bent(self.mask, flow, window, float(np.abs(there - points).max()))
-            self.anchor, self.moved = self.mask, np.eye(2, 3)
+            self.mask, self.window = _bent(self.mask, flow, window, float(np.abs(there - points).max()))
+            self.anchor, self.moved, self._anchored = self.mask, np.eye(2, 3), self.window
 
     def resized(self, shape: tuple[int, int]) -> Carried:
         """The same in frames of another size (H, W)."""
@@ -130,20 +141,22 @@ class Carried:
 def box_of(mask: BoolArray) -> FloatArray | None:
     """float32 (4,) xyxy of a mask's pixels, x1 and y1 exclusive; None of an empty mask."""
     window = _window(mask)
-    if window is None:
-        return None
+    return None if window is None else _box(window)
+
+
+def _box(window: Window) -> FloatArray:
     rows, columns = window
     return np.array([columns.start, rows.start, columns.stop, rows.stop], np.float32)
 
 
-def _window(mask: BoolArray) -> tuple[slice, slice] | None:
+def _window(mask: BoolArray) -> Window | None:
     import cv2
 
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return (slice(y, y + height), slice(x, x + width)) if width and height else None
 
 
-def _points(mask: BoolArray, window: tuple[slice, slice], scale: float, shape: tuple[int, ...]) -> FloatArray:
+def _points(mask: BoolArray, window: Window, scale: float, shape: tuple[int, ...]) -> FloatArray:
     """(n, 2) xy working pixels inside the mask; its rim is left out where there is enough, for flow mixes there."""
     import cv2
 
@@ -177,35 +190,34 @@ def _similarity(here: FloatArray, there: FloatArray) -> tuple[NDArray[np.float64
     return np.asarray(found, np.float64), float(inliers.mean())
 
 
-def _warped(anchor: BoolArray, moved: NDArray[np.float64]) -> BoolArray:
-    """The anchor moved by an affine map; only the part that can hold it is computed."""
+def _warped(anchor: BoolArray, window: Window | None, moved: NDArray[np.float64]) -> tuple[BoolArray, Window | None]:
+    """The anchor moved by an affine map, and where it is now; only the part that can hold it is computed."""
     import cv2
 
-    window = _window(anchor)
     out = np.zeros_like(anchor)
     if window is None:
-        return out
+        return out, None
     rows, columns = window
     corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]) @ moved.T
     low = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
     high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, anchor.shape[::-1])
     if (high - low < 1).any():
-        return out
+        return out, None
     part = np.ascontiguousarray(anchor[window]).view(np.uint8) * 255
     local = moved.copy()
     local[:, 2] += moved[:, :2] @ np.array([columns.start, rows.start]) - low
     size = (int(high[0] - low[0]), int(high[1] - low[1]))
-    out[low[1] : high[1], low[0] : high[0]] = cv2.warpAffine(part, local, size, flags=cv2.INTER_LINEAR) > 127
-    return out
+    drawn = cv2.warpAffine(part, local, size, flags=cv2.INTER_LINEAR) > 127
+    return _placed(out, drawn, (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))))
 
 
-def _bent(mask: BoolArray, flow: Flow, window: tuple[slice, slice], reach: float) -> BoolArray:
-    """The mask pulled along the backward flow, pixel by pixel, within the reach of the motion."""
+def _bent(mask: BoolArray, flow: Flow, window: Window, reach: float) -> tuple[BoolArray, Window | None]:
+    """The mask pulled along the backward flow, pixel by pixel, within the reach of the motion; and where it is now."""
     import cv2
 
     backward = flow.backward
     if backward is None:
-        return mask
+        return mask, window
     margin = int(reach / flow.scale) + 4
     rows = slice(max(0, window[0].start - margin), min(mask.shape[0], window[0].stop + margin))
     columns = slice(max(0, window[1].start - margin), min(mask.shape[1], window[1].stop + margin))
@@ -218,6 +230,14 @@ def _bent(mask: BoolArray, flow: Flow, window: tuple[slice, slice], reach: float
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
     )
-    out = np.zeros_like(mask)
-    out[rows, columns] = came > 127
-    return out
+    return _placed(np.zeros_like(mask), came > 127, (rows, columns))
+
+
+def _placed(out: BoolArray, part: BoolArray, where: Window) -> tuple[BoolArray, Window | None]:
+    """`part` put into `out`, and the window of its pixels."""
+    out[where] = part
+    inner = _window(part)
+    if inner is None:
+        return out, None
+    (rows, columns), (down, right) = inner, (where[0].start, where[1].start)
+    return out, (slice(rows.start + down, rows.stop + down), slice(columns.start + right, columns.stop + right))

@@ -38,11 +38,7 @@ class StreamMetrics:
         """Frames shown a second, over the last five."""
         now = time.monotonic()
         recent = [at for at in list(self._times) if now - at <= WINDOW]
-        return (
-            len(recent) / WINDOW
-            if not recent or now - recent[0] > WINDOW / 2
-            else len(recent) / max(now - recent[0], 1e-3)
-        )
+        return (len(recent) - 1) / max(now - recent[0], 1e-3) if len(recent) > 1 else 0.0
 
     def showed(self, frame: Frame, result: FrameResult) -> float:
         """A frame has been shown; its age in seconds."""

@@ -1,12 +1,15 @@
 """The stream's web side: a page, the picture as MJPEG, results over WebSocket, events, health, and Prometheus.
 
 `/` page · `/stream.mjpg` picture · `/ws` results as JSON, newest only (`/ws?masks=1` with RLE) · `/events` · `/healthz` · `/metrics`.
-Browsers may connect only from the page itself: a WebSocket whose Origin is another host is refused.
+Browsers may connect only from the page itself: a WebSocket whose Origin is another host is refused. With `SAM3_STREAM_KEY` set every
+address but `/healthz` wants it, as `?key=` or `Authorization: Bearer`; without it the page is for this machine alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,26 +17,49 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sam3_agent.video.results import as_row
 
 if TYPE_CHECKING:
     from sam3_agent.video.live.stream import Stream
 
+KEY_VARIABLE = "SAM3_STREAM_KEY"
 PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>sam3-agent stream</title>
 <style>body{margin:0;font:15px system-ui;background:#14181d;color:#e8ecf0}main{max-width:1100px;margin:auto;padding:16px}
 img{width:100%;border-radius:6px;background:#000;display:block}#now{margin:12px 0;font-variant-numeric:tabular-nums}
 ol{padding:0;list-style:none;max-height:40vh;overflow:auto}li{padding:4px 0;border-top:1px solid #2a3138}</style>
-<main><img src="stream.mjpg" alt="the live picture with what was found"><p id="now" role="status">waiting for the camera</p>
+<main><img id="live" alt="the live picture with what was found"><p id="now" role="status">waiting for the camera</p>
 <ol id="log" aria-label="events"></ol></main><script>
-const now=document.getElementById("now"),log=document.getElementById("log");
-function open_(){const s=new WebSocket(location.href.replace(/^http/,"ws").replace(/[^/]*$/,"ws"));
+const q=location.search;document.getElementById("live").src="stream.mjpg"+q;const now=document.getElementById("now"),log=document.getElementById("log");
+function open_(){const s=new WebSocket(location.origin.replace(/^http/,"ws")+location.pathname.replace(/[^/]*$/,"ws")+q);
 s.onmessage=m=>{const r=JSON.parse(m.data);
 now.textContent=Object.entries(r.counts).map(([k,v])=>v+" "+k).join(", ")+"  ·  "+r.fps.toFixed(1)+" frames/s  ·  "+Math.round(r.age*1000)+" ms old";
 for(const e of r.events){const li=document.createElement("li");li.textContent=new Date(e.at*1000).toLocaleTimeString()+"  "+
 (e.event==="count changed"?e.label+": "+e.before+" to "+e.count:e.label+" "+e.id+" "+e.event);log.prepend(li);
 while(log.children.length>200)log.lastChild.remove()}};
 s.onclose=()=>{now.textContent="connection lost, trying again";setTimeout(open_,1000)}}open_()</script>"""
+
+
+class Locked:
+    """Lets nobody in without the key."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self.app, self.key = app, key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request or connection."""
+        if scope["type"] in ("http", "websocket") and scope["path"] != "/healthz":
+            asked = HTTPConnection(scope)
+            given = asked.query_params.get("key") or asked.headers.get("authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode(), self.key.encode()):
+                if scope["type"] == "websocket":
+                    await send({"type": "websocket.close", "code": 1008})
+                    return
+                await Response("the key is missing or wrong", status_code=401)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 def build(stream: Stream) -> FastAPI:
@@ -46,7 +72,10 @@ def build(stream: Stream) -> FastAPI:
         yield
         board.close()
 
-    app = FastAPI(title="sam3-agent stream", lifespan=attached, docs_url=None, redoc_url=None)
+    app = FastAPI(title="sam3-agent stream", lifespan=attached, docs_url=None, redoc_url=None, openapi_url=None)
+    key = os.environ.get(KEY_VARIABLE, "")
+    if key:
+        app.add_middleware(Locked, key=key)
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> str:

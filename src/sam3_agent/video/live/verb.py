@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sam3.errors import BadInput, Unavailable
+from sam3.errors import BadConfig, BadInput, Unavailable
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def stream(
@@ -44,6 +47,8 @@ def stream(
     from sam3_agent.video.sources import source_of
     from sam3_agent.video.track import host_of, make_tracker, parse_every, phrases_of
 
+    if port and host not in LOOPBACK and not os.environ.get("SAM3_STREAM_KEY"):
+        raise BadConfig(f"--host {host}: others could watch without a key. Set SAM3_STREAM_KEY first.", field="host")
     phrases = phrases_of(concept)
     # whoever sits at the terminal may name a camera
     source = source_of(video, hosts={host_of(video)} if "://" in video else None)

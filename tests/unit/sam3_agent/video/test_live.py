@@ -196,6 +196,31 @@ def test_the_page_the_picture_the_results_and_the_numbers(live: Stream) -> None:
         loop.join(timeout=5)
 
 
+def test_with_a_key_nobody_watches_without_it(live: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    from starlette.testclient import TestClient
+    from starlette.websockets import WebSocketDisconnect
+
+    from sam3_agent.video.live.page import build
+
+    monkeypatch.setenv("SAM3_STREAM_KEY", "barn-7")
+    with TestClient(build(live)) as client:
+        assert [client.get(path).status_code for path in ("/", "/metrics", "/events?key=barn-8")] == [401] * 3
+        assert client.get("/?key=barn-7").status_code == 200
+        assert client.get("/metrics", headers={"authorization": "Bearer barn-7"}).status_code == 200
+        assert client.get("/healthz").status_code in (200, 503)
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ws"):
+            pass
+
+
+def test_others_may_not_watch_without_a_key_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sam3.errors import BadConfig
+    from sam3_agent.video.live.verb import stream
+
+    monkeypatch.delenv("SAM3_STREAM_KEY", raising=False)
+    with pytest.raises(BadConfig, match="SAM3_STREAM_KEY"):
+        stream("x.mp4", ["duck"], host="0.0.0.0")
+
+
 def test_the_mjpeg_parts_are_pictures(live: Stream) -> None:
     import cv2
 
