@@ -121,7 +121,7 @@ def main() -> None:
     if asked.costs:
         from sam3.engines import load_engine
 
-        costs = load_engine("torch", checkpoint=asked.costs)
+        costs = load_engine("auto", checkpoint=asked.costs)
     result = compare(asked.clips, asked.every, costs, MovingOptions(frames=asked.frames))
     result["costs"] = asked.costs or "none: the stand-in's own time"
     for name, value in result.items():
