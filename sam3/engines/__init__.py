@@ -20,6 +20,7 @@ ENGINES = {
     "torch": "sam3.engines.torch_engine:TorchEngine",
     "onnx": "sam3.engines.onnx_engine:OnnxEngine",
     "jax": "sam3.engines.jax_engine:JaxEngine",
+    "tensorrt": "sam3.engines.tensorrt_engine:TensorrtEngine",
     "triton": "sam3.engines.triton_engine:TritonEngine",
 }
 NAMES = ("auto", "torch", "onnx", "jax", "tensorrt", "triton")
@@ -53,6 +54,7 @@ def load_engine(
         choice = choose(checkpoint, device)
         logging.getLogger(__name__).info("engine %s: %s", choice.name, choice.why)
         name, checkpoint, device = choice.name, choice.checkpoint, choice.device
+        options = choice.options | options
     if name not in ENGINES:
         raise Unavailable(f"engine {name!r} is not part of this version. Use {', '.join(ENGINES)}.", field="engine")
     module, kind = ENGINES[name].split(":")

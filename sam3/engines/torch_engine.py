@@ -45,21 +45,41 @@ class TorchEngine:
     """
 
     name = "torch"
+    dtype = "float32"
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", threshold: float = 0.5, batch: int = 16) -> None:
         self.checkpoint, self.threshold, self.device, self.batch = checkpoint, threshold, device, batch
-        self.model = checkpoint.model.to(device).eval()
+        self.model, self.sha256 = checkpoint.model.to(device).eval(), checkpoint.sha256
         self._words: dict[str, tuple[Words, tuple[str, ...]]] = {}
 
     @classmethod
-    def load(cls, checkpoint: str | Path, *, device: str | None = None, threshold: float = 0.5) -> TorchEngine:
-        """From a checkpoint's name or folder; the GPU if there is one and nothing else is asked."""
+    def load(
+        cls,
+        checkpoint: str | Path,
+        *,
+        device: str | None = None,
+        threshold: float = 0.5,
+        fast: str = "none",
+    ) -> TorchEngine:
+        """From a checkpoint's name or folder; the GPU if there is one and nothing else is asked.
+
+        Args:
+            fast: "none" for the reference, "best", or what else `sam3.fast.switches.parse` knows.
+        """
         import torch
+
+        from sam3.fast.switches import parse
 
         if device and device.startswith("cuda") and not torch.cuda.is_available():
             raise Unavailable(f"device {device}: this PyTorch sees no CUDA GPU. Use device cpu.", field="device")
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(load_checkpoint(checkpoint, device=chosen), device=chosen, threshold=threshold)
+        switches = parse(fast, chosen)
+        loaded = load_checkpoint(checkpoint, device=chosen)
+        if not switches.on:
+            return cls(loaded, device=chosen, threshold=threshold)
+        from sam3.engines.torch_fast import FastTorchEngine
+
+        return FastTorchEngine(loaded, switches=switches, device=chosen, threshold=threshold)
 
     def encode(self, images: Sequence[UInt8Array]) -> list[Embedding]:
         """uint8 RGB (H, W, 3) -> one embedding each."""

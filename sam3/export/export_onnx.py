@@ -24,8 +24,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sam3.checkpoint import Checkpoint, load_checkpoint, swap_folder
+from sam3.detector import BoxPrompts
 from sam3.errors import BadCheckpoint, BadConfig, Sam3AgentError
-from sam3.export.graphs import Decoder, ImageEncoder, TextEncoder
+from sam3.export.graphs import CUTS, Decoder, ImageEncoder, TextEncoder
+from sam3.fast.detector import FastDetector
 from sam3.files import read_json, write_json
 
 COMPONENTS = {"encoder": "image_encoder", "text": "text_encoder", "decoder": "decoder"}
@@ -39,6 +41,7 @@ class Graph:
 
     Attributes:
         inputs: example tensors by name; batch sizes of 2 or more, since 1 would be baked in.
+        outputs: of the graph; the module returns them first, and then the values named in `CUTS`.
         dynamic: per input, the names of its dynamic axes.
         sample: makes fresh inputs of other sizes, for the check.
     """
@@ -51,9 +54,10 @@ class Graph:
     sample: Callable[[int], dict[str, Tensor]]
 
 
-def graphs(loaded: Checkpoint) -> dict[str, Graph]:
-    """The three graphs of a checkpoint, by component."""
+def graphs(loaded: Checkpoint, *, explicit: bool = False) -> dict[str, Graph]:
+    """The three graphs of a checkpoint, by component; `explicit` writes attention out (`sam3.fast.attention`)."""
     model = loaded.model
+    fast = FastDetector(model, explicit=explicit).eval()
     side = loaded.image_size
     levels = [tuple(x.shape[1:]) for x in model.encode_images(torch.zeros(1, 3, side, side)).levels]
     width = levels[0][0]
@@ -87,7 +91,7 @@ def graphs(loaded: Checkpoint) -> dict[str, Graph]:
     return {
         "encoder": Graph(
             "image_encoder",
-            ImageEncoder(model),
+            ImageEncoder(fast),
             pixels(0),
             names,
             {"pixels": {0: "images"}},
@@ -103,7 +107,7 @@ def graphs(loaded: Checkpoint) -> dict[str, Graph]:
         ),
         "decoder": Graph(
             "decoder",
-            Decoder(model),
+            Decoder(fast),
             pairs(0),
             ["logits", "boxes_out", "presence", "masks"],
             {"text": {0: "pairs", 1: "tokens"}, "text_mask": {0: "pairs", 1: "tokens"}}
@@ -114,14 +118,21 @@ def graphs(loaded: Checkpoint) -> dict[str, Graph]:
     }
 
 
-def export(checkpoint: str | Path, output: str | Path, component: str = "all") -> dict[str, Any]:
+def export(
+    checkpoint: str | Path, output: str | Path, component: str = "all", *, attention: str = "fused"
+) -> dict[str, Any]:
     """Export, check, and put the graphs in place; returns what export.json says.
 
+    Args:
+        attention: "explicit" writes it out for builders that fuse half-precision attention wrongly (TensorRT).
+
     Raises:
-        BadConfig: no such component. BadCheckpoint: a graph differs from PyTorch by more than 1e-4; nothing is kept.
+        BadConfig: no such component or form of attention. BadCheckpoint: a graph differs from PyTorch by more than 1e-4; nothing is kept.
     """
     if component != "all" and component not in COMPONENTS:
         raise BadConfig(f"component {component!r}: expected all, {', '.join(COMPONENTS)}.", field="component")
+    if attention not in ("fused", "explicit"):
+        raise BadConfig(f"attention {attention!r}: expected fused or explicit.", field="attention")
     loaded = load_checkpoint(checkpoint)
     chosen = list(COMPONENTS) if component == "all" else [component]
     target = Path(output)
@@ -131,11 +142,14 @@ def export(checkpoint: str | Path, output: str | Path, component: str = "all") -
         if component != "all" and target.is_dir():
             shutil.copytree(target, fresh, dirs_exist_ok=True)
         record = _record(loaded, fresh)
-        everything = graphs(loaded)
+        record["attention"] = attention
+        everything = graphs(loaded, explicit=attention == "explicit")
         for name in tqdm(chosen, desc="export", unit="graph"):
             graph = everything[name]
             write_graph(graph, fresh / f"{graph.name}.onnx")
             record["max_difference"][graph.name] = check_graph(graph, fresh / f"{graph.name}.onnx")
+        if set(COMPONENTS.values()) <= set(record["max_difference"]):
+            record["end_to_end_difference"] = check_whole(loaded, fresh)
         shutil.copyfile(loaded.folder / "tokenizer.json", fresh / "tokenizer.json")
         write_json(fresh / "export.json", record)
         fresh.chmod(0o755)
@@ -162,11 +176,15 @@ def write_graph(graph: Graph, path: Path) -> None:
             dynamo=True,
             dynamic_shapes=shapes,
             input_names=names,
-            output_names=graph.outputs,
+            output_names=[*graph.outputs, *CUTS[graph.name]],
             opset_version=OPSET,
             verbose=False,
         )
-    program.save(str(path), external_data=False)
+    model = program.model_proto
+    # the cuts keep their names, and what is known of their shapes, inside the graph
+    model.graph.value_info.extend(model.graph.output[len(graph.outputs) :])
+    del model.graph.output[len(graph.outputs) :]
+    path.write_bytes(model.SerializeToString())
 
 
 def check_graph(graph: Graph, path: Path) -> float:
@@ -183,12 +201,53 @@ def check_graph(graph: Graph, path: Path) -> float:
         inputs = graph.sample(seed)
         with torch.no_grad():
             out = graph.module(*inputs.values())
-        expected = [out] if isinstance(out, Tensor) else list(out)
+        expected = [out] if isinstance(out, Tensor) else list(out)[: len(graph.outputs)]
         got = session.run(graph.outputs, {name: value.numpy() for name, value in inputs.items()})
         worst = max(worst, *(float(np.abs(a.numpy() - b).max()) for a, b in zip(expected, got, strict=True)))
     if not worst <= TOLERANCE:
         raise BadCheckpoint(
             f"{path.name}: differs from PyTorch by {worst:.2g}, allowed {TOLERANCE:g}. It was not kept."
+        )
+    return worst
+
+
+def check_whole(loaded: Checkpoint, folder: Path) -> float:
+    """Largest difference of the chained graphs from the reference detector, boxes and padding included.
+
+    Mask logits count as a share of the largest one where that is above 1.
+
+    Raises:
+        BadCheckpoint: it is above 1e-4.
+    """
+    import onnxruntime as ort
+
+    run = {
+        name: ort.InferenceSession(str(folder / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+        for name in COMPONENTS.values()
+    }
+    side, model = loaded.image_size, loaded.model
+    pixels = _random(7, 2, 3, side, side).clamp(-1, 1)
+    ids = torch.randint(0, model.config.text_config.vocab_size, (2, 9), generator=_generator(7))
+    mask = torch.ones(2, 9, dtype=torch.int64)
+    mask[1, 6:] = 0
+    boxes, labels = torch.rand(2, 2, 4, generator=_generator(8)) * 0.4 + 0.2, torch.tensor([[1, 0], [-10, -10]])
+    with torch.no_grad():
+        found = model.ground(model.encode_images(pixels), model.encode_text(ids, mask), BoxPrompts(boxes, labels))
+        drawn = model.pixel_embeddings(found)
+        count = found.queries.shape[2]
+        rows = torch.arange(2).repeat_interleave(count)
+        masks = model.mask_logits(drawn, rows, found.queries[-1].flatten(0, 1)).unflatten(0, (2, count))
+    levels = run["image_encoder"].run(None, {"pixels": pixels.numpy()})
+    text = run["text_encoder"].run(None, {"ids": ids.numpy(), "mask": mask.numpy()})[0]
+    feed = {f"level_{at}": level for at, level in enumerate(levels)} | {"text": text, "text_mask": mask.bool().numpy()}
+    feed |= {"boxes": boxes.numpy(), "box_labels": labels.numpy()}
+    got = run["decoder"].run(["logits", "boxes_out", "presence", "masks"], feed)
+    expected = [found.logits[-1], found.boxes[-1], found.presence[-1], masks]
+    scale = [1.0, 1.0, 1.0, max(1.0, float(masks.abs().max()))]
+    worst = max(float(np.abs(a.numpy() - b).max()) / s for a, b, s in zip(expected, got, scale, strict=True))
+    if not worst <= TOLERANCE:
+        raise BadCheckpoint(
+            f"the three graphs together differ from PyTorch by {worst:.2g}, allowed {TOLERANCE:g}. They were not kept."
         )
     return worst
 
@@ -203,6 +262,7 @@ def _record(loaded: Checkpoint, folder: Path) -> dict[str, Any]:
         "queries": loaded.model.config.detr_decoder_config.num_queries,
         "opset": OPSET,
         "torch": torch.__version__,
+        "cuts": CUTS,
         "max_difference": differences,
     }
 
@@ -239,10 +299,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", required=True, help="a checkpoint folder, sam3-lite or facebook/sam3")
     parser.add_argument("--component", default="all", help="encoder, text, decoder or all")
+    parser.add_argument("--attention", default="fused", help="explicit writes it out (for TensorRT)")
     parser.add_argument("--output", required=True, help="folder for the graphs")
     args = parser.parse_args(argv)
     try:
-        record = export(args.checkpoint, args.output, args.component)
+        record = export(args.checkpoint, args.output, args.component, attention=args.attention)
     except Sam3AgentError as error:
         if os.environ.get("SAM3_AGENT_DEBUG"):
             raise

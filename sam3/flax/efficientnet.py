@@ -40,12 +40,36 @@ class BatchNorm(nnx.Module):
         return jnp.clip(x, 0, 6) if act else x
 
 
-def convolution(inputs: int, outputs: int, kernel: int, stride: int, groups: int, rngs: nnx.Rngs) -> nnx.Conv:
+def convolution(inputs: int, outputs: int, kernel: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
     """A convolution without bias, padded as TensorFlow does."""
     return nnx.Conv(
         inputs, outputs, (kernel, kernel), (stride, stride), padding="SAME",
-        feature_group_count=groups, use_bias=False, rngs=rngs,
+        use_bias=False, rngs=rngs,
     )  # fmt: skip
+
+
+class Depthwise(nnx.Module):
+    """A convolution of every channel by itself, as a sum of shifted maps: XLA's grouped convolution is slow on CPUs."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, rngs: nnx.Rngs) -> None:
+        self.stride = stride
+        make = nnx.initializers.lecun_normal()
+        self.kernel = nnx.Param(make(rngs.params(), (kernel, kernel, 1, channels)))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(B, H, W, C) -> (B, H / stride, W / stride, C), padded as TensorFlow does."""
+        taps, stride = self.kernel[...], self.stride
+        size = taps.shape[0]
+        outs = [-(-side // stride) for side in x.shape[1:3]]
+        room = [max((out - 1) * stride + size - side, 0) for out, side in zip(outs, x.shape[1:3], strict=True)]
+        x = jnp.pad(x, ((0, 0), *[(more // 2, more - more // 2) for more in room], (0, 0)))
+        total = jnp.zeros((), x.dtype)
+        for row in range(size):
+            for column in range(size):
+                down, across = [(out - 1) * stride + 1 for out in outs]
+                shifted = x[:, row : row + down : stride, column : column + across : stride]
+                total = total + shifted * taps[row, column, 0]
+        return total
 
 
 class Block(nnx.Module):
@@ -54,11 +78,11 @@ class Block(nnx.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int, rngs: nnx.Rngs) -> None:
         self.expand, self.skip = expansion > 1, stride == 1 and inputs == outputs
         inner = inputs * expansion
-        self.conv_dw = convolution(inner, inner, kernel, stride, inner, rngs)
+        self.conv_dw = Depthwise(inner, kernel, stride, rngs)
         self.bn1, self.bn2 = BatchNorm(inner), BatchNorm(inner if self.expand else outputs)
-        self.conv_pw = convolution(inputs, inner if self.expand else outputs, 1, 1, 1, rngs)
+        self.conv_pw = convolution(inputs, inner if self.expand else outputs, 1, 1, rngs)
         if self.expand:
-            self.conv_pwl = convolution(inner, outputs, 1, 1, 1, rngs)
+            self.conv_pwl = convolution(inner, outputs, 1, 1, rngs)
             self.bn3 = BatchNorm(outputs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -75,7 +99,7 @@ class EfficientNetLite(nnx.Module):
     """The convolutions."""
 
     def __init__(self, rngs: nnx.Rngs) -> None:
-        self.conv_stem, self.bn1 = convolution(3, STEM, 3, 2, 1, rngs), BatchNorm(STEM)
+        self.conv_stem, self.bn1 = convolution(3, STEM, 3, 2, rngs), BatchNorm(STEM)
         stages, inputs = [], STEM
         for count, kernel, stride, expansion, outputs in STAGES:
             blocks = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_run import WEAK, write_finished_run
 
-from sam3.errors import Unavailable
+from sam3.errors import BadInput, Unavailable
 from sam3_agent.finished_run import Places, read_run
 from sam3_agent.params import load_params
 from sam3_agent.report.page import report
@@ -49,6 +49,24 @@ def test_a_candidate_that_passed_is_registered_with_where_it_comes_from(project:
     assert len(client.get_metric_history(outcome["run_id"], "train/loss")) == len(run.training.curve("train/loss"))
     kept = {file.path for file in client.list_artifacts(outcome["run_id"], "checkpoint")}
     assert {"checkpoint/model.safetensors", "checkpoint/training.json"} <= kept
+
+
+def test_weights_whose_graphs_say_something_else_are_refused(project: Path) -> None:
+    path, params = Path("reports/verify.json"), load_params()
+    before = path.read_text()
+    try:
+        reason = "masks: mean IoU 0.41, at least 0.99 wanted"
+        path.write_text(json.dumps(json.loads(before) | {"passed": False, "reasons": [reason]}))
+        outcome = track(read_run(), params, "gate-test")
+        assert not outcome["registered"] and f"exported graphs: {reason}" in outcome["reasons"]
+        path.write_text(json.dumps(json.loads(before) | {"checkpoint_sha256": "0" * 64}))
+        with pytest.raises(BadInput, match="dvc repro verify"):
+            track(read_run(), params, "gate-test")
+        path.unlink()
+        with pytest.raises(BadInput, match="not there yet"):
+            track(read_run(), params, "gate-test")
+    finally:
+        path.write_text(before)
 
 
 def test_the_same_weights_twice_are_one_version_of_one_run(project: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sam3.files import write_json
-from sam3_agent.finished_run import FinishedRun, Places, read_run
+from sam3.errors import BadInput
+from sam3.files import read_json, write_json
+from sam3_agent.finished_run import FinishedRun, Places, needs_stage, read_run
 from sam3_agent.params import Params, load_params
 
 NAME = "production-candidate-v1"
@@ -55,15 +56,31 @@ def track(run: FinishedRun, params: Params, name: str = NAME) -> dict[str, Any]:
     from sam3_agent.tracking.record import record_of
     from sam3_agent.tracking.wandb_copy import copy_to_wandb
 
+    parity = export_differs(run)
     record, store = record_of(run, params), Store()
     run_id = store.log(record)
-    version = store.register(record, run_id, name) if run.decision.passed else None
+    version = store.register(record, run_id, name) if run.decision.passed and not parity else None
     return {
         "registered": version is not None,
         "name": name,
         "version": version,
-        "reasons": list(run.decision.reasons),
+        "reasons": [*run.decision.reasons, *parity],
         "run_id": run_id,
         "checkpoint_sha256": run.candidate.sha256,
         "wandb": copy_to_wandb(record, registered=None if version is None else f"{name} v{version}"),
     }
+
+
+def export_differs(run: FinishedRun) -> list[str]:
+    """Why the exported graphs of a run are not to be trusted; empty when `verify` found them the same as PyTorch.
+
+    Raises:
+        BadInput: `verify` has not seen these weights.
+    """
+    path = run.places.reports / "verify.json"
+    if not path.is_file():
+        raise needs_stage(path, "verify")
+    outcome = read_json(path)
+    if outcome.get("checkpoint_sha256") != run.candidate.sha256:
+        raise BadInput(f"{path} is about other weights. Run it again: dvc repro verify", field="checkpoint")
+    return [f"exported graphs: {reason}" for reason in outcome["reasons"]]

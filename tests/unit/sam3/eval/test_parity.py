@@ -1,0 +1,73 @@
+"""The gate between two engines: what it matches, what it counts, what it forgives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sam3.eval.parity import compare, judge
+from sam3.types import Detections, Prompt
+
+IMAGE = np.zeros((40, 40, 3), np.uint8)
+
+
+class Painter:
+    """An engine that only shows detections: squares at given places, with given scores."""
+
+    def __init__(self, squares: Sequence[tuple[int, float]], presence: float = 0.9) -> None:
+        self.squares, self.presence, self.threshold = squares, presence, 0.5
+
+    def encode(self, images: Any) -> list[Any]:
+        return [None] * len(images)
+
+    def ground(self, embeddings: Any, prompts: Any) -> list[Detections]:
+        kept = [(at, score) for at, score in self.squares if score >= self.threshold]
+        masks = np.zeros((len(kept), 40, 40), bool)
+        for row, (at, _) in enumerate(kept):
+            masks[row, at : at + 10, at : at + 10] = True
+        boxes = np.array([[at, at, at + 10, at + 10] for at, _ in kept], np.float32).reshape(-1, 4)
+        scores = np.array([score for _, score in kept], np.float32)
+        return [Detections(boxes, scores, masks, self.presence) for _ in prompts]
+
+
+def judged(one: Painter, other: Painter) -> list[str]:
+    return judge(compare(one, other, [(IMAGE, [Prompt("hen")])]), exact=False)
+
+
+def test_the_order_of_detections_does_not_matter() -> None:
+    assert judged(Painter([(0, 0.9), (20, 0.8)]), Painter([(20, 0.9), (0, 0.8)])) == []
+
+
+@pytest.mark.parametrize(("score", "same"), [(0.52, True), (0.7, False)])
+def test_only_a_score_beside_the_threshold_excuses_a_missing_one(score: float, same: bool) -> None:
+    # 0.52 against 0.48: the other engine has it too, just below; 0.7 it does not have at all
+    other = [(0, 0.9), (20, 0.48)] if same else [(0, 0.9)]
+    assert (judged(Painter([(0, 0.9), (20, score)]), Painter(other)) == []) == same
+
+
+def test_a_shifted_mask_is_seen_in_boxes_and_iou() -> None:
+    parity = compare(Painter([(0, 0.9)]), Painter([(1, 0.9)], presence=0.6), [(IMAGE, [Prompt("hen")])])
+    assert parity.box_px == [1.0] and parity.presence == [pytest.approx(0.3)]
+    assert parity.mask_iou == [pytest.approx(81 / 119)]
+    assert judge(parity, exact=False)[0].startswith("masks: mean IoU 0.68")
+
+
+def test_nothing_found_is_nothing_compared() -> None:
+    assert judged(Painter([]), Painter([]))[0].startswith("nothing was compared")
+
+
+def test_cgf1_may_differ_by_half_a_point() -> None:
+    parity = compare(Painter([(0, 0.9)]), Painter([(0, 0.9)]), [(IMAGE, [Prompt("hen")])])
+    parity.cgf1 = (0.5, 0.504)
+    assert judge(parity, exact=False) == []
+    parity.cgf1 = (0.5, 0.49)
+    assert judge(parity, exact=False) == ["cgF1: 0.4900 against 0.5000, at most 0.005 apart allowed"]
+
+
+def test_thresholds_are_put_back() -> None:
+    one = Painter([(0, 0.9)])
+    judged(one, one)
+    assert one.threshold == 0.5
