@@ -24,7 +24,8 @@ from typing import Any
 
 from sam3.errors import BadConfig, Sam3AgentError
 from sam3.train.config import TrainConfig, compose, plain
-from sam3.train.launch import Launch, minutes, on_this_machine, sweep
+from sam3.train.launch import Launch, on_this_machine, sweep
+from sam3.train.time_limit import minutes
 
 
 def train(config: TrainConfig, launch: Launch) -> Path:

@@ -57,7 +57,7 @@ def submit(out: Path, shards: Sequence[int], tasks: int, *, partition: str | Non
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    from sam3.train.launch import minutes
+    from sam3.train.time_limit import minutes
 
     settings: dict[str, Any] = {
         "job_name": "sam3-mine",

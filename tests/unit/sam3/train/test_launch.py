@@ -11,8 +11,9 @@ import pytest
 
 from sam3.errors import BadConfig, Unavailable
 from sam3.train.config import TrainConfig, compose
-from sam3.train.launch import Launch, failure, minutes, note_failure, refused, sweep
+from sam3.train.launch import Launch, failure, note_failure, refused, sweep
 from sam3.train.slurm import again_if_lost, parameters, submit
+from sam3.train.time_limit import minutes
 from sam3.train.train import configs_of, launch_of, parse
 from sam3.train.world import World, gather_rows, shared_count, size
 
