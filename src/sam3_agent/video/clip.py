@@ -24,7 +24,7 @@ from sam3_agent.video.sources import source_of
 
 MOST_FRAMES = 240
 RATE = 8.0  # frames a second at most
-SIDE = 640  # pixels of the longer side
+SIDE = 512  # pixels of the longer side
 LOOK_SECONDS = 0.5  # from one look of the detector to the next
 
 

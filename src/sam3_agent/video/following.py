@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam3.errors import Unavailable
-from sam3_agent.video.carry import CarryTracker
 from sam3_agent.video.drawing import draw_tracks
 from sam3_agent.video.formats import write_coco_vid, write_mot
 from sam3_agent.video.frames import Frame, FrameResult, Tracker
 from sam3_agent.video.reading import FOLDER_RATE, VideoFacts, read_frames
 from sam3_agent.video.results import Record, from_row, header_of, rows
+from sam3_agent.video.resuming import Known, resumed
 from sam3_agent.video.safety import VideoLimits
 from sam3_agent.video.sources import Source
 from sam3_agent.video.writing import VideoWriter
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 CAMERA_SECONDS = 20.0  # that a camera has for its first frame
 LIVE_RATE = 15.0  # frames a second of a camera's drawn video; the record has the true times
-RECENT = 10  # frames that teach a resumed filter how things move
 Progress = Callable[[int], None]
 
 
@@ -74,29 +72,16 @@ def follow_file(
     Args:
         progress: told how many frames are done.
     """
-    skip = _resumed(source, tracker, record, span, limits) if record.done else 0
+    skip = 0
+    if record.done:
+        known = Known(record)
+        skip, first = known.last.number + 1, known.recent[0].number
+        again = read_frames(source, start=span.start, end=span.end, skip=first, limits=limits, rate=span.rate)
+        tracker = resumed(tracker, known, again)
     progress(record.done)
     for frame in read_frames(source, start=span.start, end=span.end, skip=skip, limits=limits, rate=span.rate):
         record.add(tracker.update(frame))
         progress(record.done)
-
-
-def _resumed(source: Source, tracker: Tracker, record: Record, span: Span, limits: VideoLimits | None) -> int:
-    """Teach a new tracker what the record knows; the number of the first frame that is still to do."""
-    shape = (int(record.header["height"]), int(record.header["width"]))
-    recent: deque[dict[str, Any]] = deque(maxlen=RECENT + 1)
-    highest, looked = 0, (0, 0.0)
-    for row in record.rows():
-        recent.append(row)
-        highest = max([highest, *(track["id"] for track in row["tracks"])])
-        looked = (row["frame"], row["time"]) if row["detected"] else looked
-    last = recent[-1]
-    if isinstance(tracker, CarryTracker):
-        frames = read_frames(source, start=span.start, end=span.end, skip=last["frame"], limits=limits, rate=span.rate)
-        before: Frame | None = next(frames, None)
-        *earlier, final = [from_row(row, shape) for row in recent]
-        tracker.resume(final, highest, earlier, before=before, looked=looked)
-    return int(last["frame"]) + 1
 
 
 def write_formats(

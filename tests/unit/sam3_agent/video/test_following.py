@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sam3.scenes.truth import Noise, TruthEngine
 from sam3_agent.video.cadence import Cadence
 from sam3_agent.video.carry import CarryTracker
 from sam3_agent.video.following import Span, follow_file, header, write_formats
+from sam3_agent.video.frames import Frame, FrameResult
 from sam3_agent.video.reading import facts, read_frames
 from sam3_agent.video.results import Record
 from sam3_agent.video.sources import Source, source_of
@@ -75,3 +77,49 @@ def test_the_drawn_video_has_every_frame_and_shows_the_tracks(clip: Path, crossi
     inside = crossing.frame(0)[1][1]
     assert changed[inside].mean() > 1.5 * changed[~inside].mean()
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+class Forgetting:
+    """A tracker with a memory of its own that cannot be written down: numbers by order of appearance."""
+
+    def __init__(self, engine: TruthEngine, above: int = 0) -> None:
+        self.above = above
+        self.inner = CarryTracker(engine, ["duck", "hen"], Cadence(every=1), rate=10)
+        self.frames: list[int] = []
+
+    def update(self, frame: Frame) -> FrameResult:
+        self.frames.append(frame.number)
+        result = self.inner.update(frame)
+        result.seen.track_ids = result.seen.track_ids + self.above
+        return result
+
+
+def test_a_tracker_that_cannot_be_written_down_sees_the_last_frames_again(
+    clip: Path, crossing: Stage, tmp_path: Path
+) -> None:
+    source, span = source_of(clip), Span()
+    head = header(source, facts(source), ["duck", "hen"], span, {})
+    engine = engine_of(source, crossing)
+
+    def go(tracker: Forgetting, stop: int | None = None) -> None:
+        record = Record(tmp_path / "results.jsonl", head)
+
+        def progress(done: int) -> None:
+            if done == stop:
+                raise KeyboardInterrupt
+
+        try:
+            follow_file(source, tracker, record, span, progress=progress)
+        finally:
+            record.close()
+
+    first = Forgetting(engine, above=6)
+    with pytest.raises(KeyboardInterrupt):
+        go(first, stop=28)
+    second = Forgetting(engine)
+    go(second)
+    assert second.frames[0] == 28 - 25 and second.frames[-1] == 29
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()[1:]]
+    assert [row["frame"] for row in rows] == list(range(30))
+    ids = [{track["label"]: track["id"] for track in row["tracks"]} for row in rows]
+    assert {pair for one in ids for pair in one.items()} == {("hen", 7), ("duck", 8)}
