@@ -25,13 +25,23 @@ def draw_result(medium: Medium, result: Result) -> Any:
     from PIL import Image
 
     if result.frames is None:
-        return Image.fromarray(draw(medium.pixels, result.seen))
+        return Image.fromarray(draw(medium.pixels, _questioned(result)))
     chosen = np.unique(np.linspace(0, len(result.frames) - 1, min(SHEET_FRAMES, len(result.frames))).astype(int))
     tiles = [
         draw(medium.frames[at].pixels, result.frames[at], result.frames[at].track_ids, f"frame {at + 1}")
         for at in chosen
     ]
     return Image.fromarray(_sheet(tiles))
+
+
+def _questioned(result: Result) -> Detections:
+    """The detections, with a question mark behind the name of what is not sure."""
+    seen = result.seen
+    if not result.doubtful:
+        return seen
+    names = seen.labels or [""] * len(seen)
+    marked = [f"{name}?" if at in result.doubtful else name for at, name in enumerate(names)]
+    return Detections(seen.boxes, seen.scores, seen.masks, seen.presence, marked, seen.warnings)
 
 
 def draw(

@@ -73,6 +73,19 @@ class Budget(Generic[K, V]):
                 self._drop(next(iter(self._items)))
                 self._evicted += 1
 
+    def resize(self, key: K, measure: Callable[[V], int]) -> None:
+        """A value may have grown since it was put: count it again, and forget what no longer fits."""
+        with self._lock:
+            if key not in self._items:
+                return
+            value, before, at = self._items[key]
+            size = measure(value)
+            self._items[key] = (value, size, at)
+            self._bytes += size - before
+            while self._bytes > self.max_bytes:
+                self._drop(next(iter(self._items)))
+                self._evicted += 1
+
     def pop(self, key: K) -> V | None:
         """Forget a value, and return it."""
         with self._lock:

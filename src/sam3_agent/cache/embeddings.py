@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from sam3_agent.cache.budget import Budget
 from sam3_agent.cache.keys import fingerprint
 from sam3_agent.cache.redis_store import RedisStore
 
+GROWING = 64  # newest embeddings that are counted again: an engine may add finer levels when one is first used
 UNKNOWN_SIZE = 4_000_000  # bytes counted for an embedding that does not say how large it is
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -33,6 +35,7 @@ class EmbeddingCache:
         self.held: Budget[str, Any] = Budget(max_bytes)
         self.redis = redis
         self._under_way: dict[str, threading.Event] = {}
+        self._growing: deque[str] = deque(maxlen=GROWING)
         self._lock = threading.Lock()
 
     def fetch(
@@ -67,8 +70,6 @@ class EmbeddingCache:
 
     def _known(self, name: str, engine_name: str) -> Any:
         embedding = self.held.get(name)
-        if embedding is not None:  # an engine may add to an embedding when it is used: count it again
-            self.held.put(name, embedding, size_of(embedding))
         if embedding is None and self.redis is not None and engine_name in FORMS:
             data = self.redis.get(name)
             if data is not None:
@@ -80,7 +81,10 @@ class EmbeddingCache:
         return embedding
 
     def _keep(self, name: str, engine_name: str, embedding: Any) -> None:
+        for earlier in list(self._growing):
+            self.held.resize(earlier, size_of)
         self.held.put(name, embedding, size_of(embedding))
+        self._growing.append(name)
         if self.redis is not None and engine_name in FORMS:
             self.redis.put(name, packed(engine_name, embedding))
 

@@ -83,11 +83,12 @@ def _result(one: dict[str, Any]) -> Result:
     boxes = np.frombuffer(one["boxes"], "<f4").astype(np.float32).reshape(len(scores), 4)
     if not 0 < height * width <= 1 << 26 or len(one["masks"]) != len(scores):
         raise ValueError("sizes that do not fit")
-    masks = np.zeros((len(scores), height, width), bool)
-    for at, counts in enumerate(one["masks"]):
-        if not isinstance(counts, str) or len(counts) > 2 * height * width:
+    masks = np.zeros((0, height, width), bool)
+    if len(scores):
+        if any(not isinstance(counts, str) or len(counts) > 2 * height * width for counts in one["masks"]):
             raise ValueError("a mask that does not fit")
-        masks[at] = coco_mask.decode({"size": [height, width], "counts": counts.encode("ascii")})
+        rles = [{"size": [height, width], "counts": counts.encode("ascii")} for counts in one["masks"]]
+        masks = coco_mask.decode(rles).transpose(2, 0, 1).view(bool)  # zeros and ones: no copy is needed
     labels = [str(label) for label in one["labels"]]
     found = Detections(boxes, scores, masks, float(one["presence"]), labels, tuple(map(str, one["warnings"])))
     original = tuple(int(side) for side in one["original"]) if one["original"] else None

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sam3.types import BoolArray, Detections
+from sam3.types import BoolArray
 from sam3_agent.execution.outcome import Outcome, Result, enlarged
 from sam3_agent.reply import Reply
 from sam3_agent.service.forms import Masks
@@ -51,40 +51,45 @@ def result_of(result: Result, masks: Masks) -> dict[str, Any]:
     height, width = seen.masks.shape[1:]
     original = result.original or (height, width)
     scale = original[1] / width if width else 1.0
+    rows = [_instance(result, at, scale) for at in range(len(seen))]
+    if masks in ("rle", "both"):
+        for row, rle in zip(rows, _rles(result), strict=True):
+            row["mask"] = rle
+    if masks in ("polygons", "both"):
+        for row, mask in zip(rows, seen.masks, strict=True):
+            row["polygons"] = polygons(mask, scale)
     return {
         "media": result.media,
         "size": [int(original[0]), int(original[1])],
         "presence": round(float(seen.presence), 4),
         "count": len(seen),
-        "instances": [_instance(result, at, original, scale, masks) for at in range(len(seen))],
+        "instances": rows,
     }
 
 
-def _instance(result: Result, at: int, original: tuple[int, int], scale: float, masks: Masks) -> dict[str, Any]:
-    one = result.seen.select([at])
-    row: dict[str, Any] = {
-        "label": one.labels[0] if one.labels else "",
-        "score": round(float(one.scores[0]), 4),
-        "box": [round(float(value) * scale, 2) for value in one.boxes[0]],
-        "area": round(int(np.count_nonzero(one.masks[0])) * scale * scale),
+def _instance(result: Result, at: int, scale: float) -> dict[str, Any]:
+    seen = result.seen
+    return {
+        "label": seen.labels[at] if seen.labels else "",
+        "score": round(float(seen.scores[at]), 4),
+        "box": [round(float(value) * scale, 2) for value in seen.boxes[at]],
+        "area": round(int(np.count_nonzero(seen.masks[at])) * scale * scale),
         "sure": at not in result.doubtful,
     }
-    if masks in ("rle", "both"):
-        row["mask"] = _at_original(one, result, original).to_rle()[0]
-    if masks in ("polygons", "both"):
-        row["polygons"] = polygons(one.masks[0], scale)
-    return row
 
 
-def _at_original(one: Detections, result: Result, original: tuple[int, int]) -> Detections:
-    return one if result.original is None else enlarged(one, original)
+def _rles(result: Result) -> list[dict[str, Any]]:
+    """At the original's size; of a large picture one at a time, so that its masks are never all in memory."""
+    if result.original is None:
+        return result.seen.to_rle()
+    return [enlarged(result.seen.select([at]), result.original).to_rle()[0] for at in range(len(result.seen))]
 
 
 def polygons(mask: BoolArray, scale: float = 1.0) -> list[list[float]]:
     """The outline of a mask: rings of x0, y0, x1, y1, ... in pixels, outer ones and holes (fill them even-odd)."""
     import cv2
 
-    rings, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    rings, _ = cv2.findContours(np.ascontiguousarray(mask, np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     out = []
     for ring in rings:
         simple = cv2.approxPolyDP(ring, DETAIL, True).reshape(-1, 2)

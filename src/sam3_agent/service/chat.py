@@ -22,7 +22,7 @@ from sam3_agent.execution.outcome import Outcome
 from sam3_agent.reply import Reply
 from sam3_agent.service.answers import found_of, to_api
 from sam3_agent.service.errors import RESPONSES, Refused, body_of
-from sam3_agent.service.forms import ChatRequest, Masks
+from sam3_agent.service.forms import LONGEST_QUERY, ChatRequest, Masks
 from sam3_agent.service.live import Asked
 from sam3_agent.service.state import Documented, Owner, Service, TheService
 from sam3_agent.understanding.plan import Plan
@@ -62,6 +62,8 @@ def _asked(form: ChatRequest, owner: str, most: int) -> Asked:
     turns = [message.turn() for message in form.messages if message.role == "user"]
     query, pictures = turns[-1]
     earlier = [] if form.session else turns[:-1]
+    if any(len(words) > LONGEST_QUERY for words, _ in (turns[-1], *earlier)):
+        raise Refused(400, "too_long", f"A question has at most {LONGEST_QUERY} characters.", field="messages")
     if len(pictures) + sum(len(sources) for _, sources in earlier) > most:
         raise Refused(400, "too_many_pictures", f"At most {most} pictures in a request.", field="messages")
     return Asked(owner, query, pictures, form.session, earlier, form.threshold, form.double_check)

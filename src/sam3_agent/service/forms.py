@@ -52,10 +52,10 @@ class Message(BaseModel):
     def turn(self) -> tuple[str, tuple[str, ...]]:
         """The words and the pictures."""
         if not isinstance(self.content, list):
-            return sound((self.content or "")[:LONGEST_QUERY]), ()
+            return sound(self.content or ""), ()
         words = "\n".join(part.text for part in self.content if isinstance(part, TextPart))
         urls = [part.image_url for part in self.content if isinstance(part, ImagePart)]
-        return sound(words[:LONGEST_QUERY]), tuple(url if isinstance(url, str) else url.url for url in urls)
+        return sound(words), tuple(url if isinstance(url, str) else url.url for url in urls)
 
 
 class ChatRequest(BaseModel):

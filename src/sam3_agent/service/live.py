@@ -11,7 +11,8 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +54,7 @@ class Conversations:
 
     def __init__(self, agent: Agent, store: SessionStore, pictures: Pictures, live_bytes: int) -> None:
         self.agent, self.store, self.pictures = agent, store, pictures
-        self.kept: Budget[tuple[str, str], Session] = Budget(live_bytes // 2)
+        self.kept: Budget[tuple[str, str], tuple[Session, float]] = Budget(live_bytes // 2)  # with its stamp
         self.carried: Budget[str, Session] = Budget(live_bytes // 2)
         self._locks: OrderedDict[tuple[str, str], threading.RLock] = OrderedDict()
         self._lock = threading.Lock()
@@ -78,9 +79,10 @@ class Conversations:
         """Something that was missed, in a kept conversation."""
         with self._alone(number, owner):
             session = self._session(number, owner)
-            reply = session.point_out(picture, box)
             query = f"this is one, too: {[round(value) for value in box]} in picture {picture + 1}"
-            self._save(number, owner, session, {}, query, reply, reply_id)
+            with self._in_step(number, owner):
+                reply = session.point_out(picture, box)
+                self._save(number, owner, session, {}, query, reply, reply_id)
         self._remember(reply_id, owner)
         return reply
 
@@ -91,8 +93,13 @@ class Conversations:
 
     def medium(self, number: str, owner: str, at: int) -> Medium | None:
         """A picture of a kept conversation."""
-        media = self._session(number, owner).media
+        media = self.media(number, owner)
         return media[at] if 0 <= at < len(media) else None
+
+    def media(self, number: str, owner: str) -> list[Medium]:
+        """All pictures of a kept conversation."""
+        with self._alone(number, owner):
+            return self._session(number, owner).media
 
     def gave(self, owner: str, reply: str) -> bool:
         """Whether a reply was given to this owner."""
@@ -108,29 +115,36 @@ class Conversations:
             session = self._session(number, owner)
             first = len(session.media)
             self._options(session, asked)
-            reply = session.ask(asked.query, media, found=found)
-            new = dict(enumerate(media, start=first))
-            self._save(number, owner, session, new, asked.query, reply, asked.number)
+            with self._in_step(number, owner):
+                reply = session.ask(asked.query, media, found=found)
+                new = dict(enumerate(media, start=first))
+                self._save(number, owner, session, new, asked.query, reply, asked.number)
         return reply
+
+    @contextmanager
+    def _in_step(self, number: str, owner: str) -> Iterator[None]:
+        """A turn that fails half-way is forgotten here, as the database never heard of it."""
+        try:
+            yield
+        except BaseException:
+            self.kept.pop((owner, number))
+            raise
 
     def _save(
         self, number: str, owner: str, session: Session, new: dict[int, Medium], query: str, reply: Reply, name: str
     ) -> None:
         turn = {"id": name, "query": query, "reply": to_api(reply, name, "polygons")}
-        try:
-            self.store.save(number, owner, saved(session), new, turn)
-        except BaseException:
-            self.kept.pop((owner, number))  # memory must not know more than the database
-            raise
-        self.kept.put((owner, number), session, session.nbytes)
+        stamp = self.store.save(number, owner, saved(session), new, turn)
+        self.kept.put((owner, number), (session, stamp), session.nbytes)
 
     def _session(self, number: str, owner: str) -> Session:
-        session = self.kept.get((owner, number))
-        if session is not None:
-            return session
+        """The conversation as the database has it: another process may have gone on with it, or ended it."""
+        held, stamp = self.kept.get((owner, number)), self.store.stamp(number, owner)
+        if held is not None and held[1] == stamp:
+            return held[0]
         kept = self.store.load(number, owner)
         session = restored(self.agent, kept.state, kept.media) if kept.state else Session(self.agent)
-        self.kept.put((owner, number), session, session.nbytes)
+        self.kept.put((owner, number), (session, stamp), session.nbytes)
         return session
 
     def _alone(self, number: str, owner: str) -> threading.RLock:

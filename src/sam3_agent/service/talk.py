@@ -31,7 +31,7 @@ async def read(session: SessionId, service: TheService, owner: Owner) -> dict[st
 
     def work() -> dict[str, Any]:
         turns = service.store.turns(session, owner)
-        media = service.talks._session(session, owner).media
+        media = service.talks.media(session, owner)
         sizes = [one.frames[0].original or one.pixels.shape[:2] for one in media]
         shown = [{"media": at, "size": [int(h), int(w)]} for at, (h, w) in enumerate(sizes)]
         return {"id": session, "media": shown, "turns": turns}

@@ -35,7 +35,7 @@ class Workers:
         """
         if self.draining:
             raise Refused(503, "shutting_down", "Shutting down. Try again in a few seconds.", retry_after=5)
-        if self._free.locked() and self.waiting >= self.queue:
+        if self.busy + self.waiting >= self.threads + self.queue:
             raise Refused(503, "overloaded", f"{self.waiting} requests are waiting. Try again soon.", retry_after=2)
         self.waiting += 1
         try:

@@ -132,15 +132,25 @@ class SessionStore:
             media = [_medium(r.content, (r.height, r.width) if r.height else None) for r in rows]
         return Kept(json.loads(row.state) if row.state else None, media)
 
+    def stamp(self, number: str, owner: str) -> float:
+        """When a conversation was last saved: whoever holds a copy of it can tell whether it is the latest.
+
+        Raises:
+            BadInput: as `load`.
+        """
+        with self._engine.begin() as db:
+            return self._owned(db, number, owner)
+
     def save(
         self, number: str, owner: str, state: dict[str, Any], new: dict[int, Medium], turn: dict[str, Any] | None = None
-    ) -> None:
-        """Keep a conversation after a turn.
+    ) -> float:
+        """Keep a conversation after a turn; its new stamp.
 
         Args:
             state: from `sessions.state.saved`. new: pictures that arrived, by number.
             turn: `id`, `query` and `reply` (JSON-ready).
         """
+        now = self._clock()
         with self._engine.begin() as db:
             self._owned(db, number, owner)
             for at, medium in new.items():
@@ -150,11 +160,12 @@ class SessionStore:
                         conversation=number, number=at, content=_png(medium), height=original[0], width=original[1]
                     )
                 )
-            values = {"state": json.dumps(state), "used": self._clock()}
+            values = {"state": json.dumps(state), "used": now}
             db.execute(update(CONVERSATIONS).where(CONVERSATIONS.c.id == number).values(**values))
             if turn is not None:
                 row = {"id": turn["id"], "query": turn["query"], "reply": json.dumps(turn["reply"])}
-                db.execute(insert(TURNS).values(conversation=number, at=self._clock(), **row))
+                db.execute(insert(TURNS).values(conversation=number, at=now, **row))
+        return now
 
     def turns(self, number: str, owner: str, limit: int = 200) -> list[dict[str, Any]]:
         """What was asked and answered, oldest first. Raises like `load`."""
@@ -213,11 +224,12 @@ class SessionStore:
         """End the connections."""
         self._engine.dispose()
 
-    def _owned(self, db: Any, number: str, owner: str) -> None:
+    def _owned(self, db: Any, number: str, owner: str) -> float:
         chosen = select(CONVERSATIONS.c.used).where(CONVERSATIONS.c.id == number, CONVERSATIONS.c.owner == owner)
         used = db.execute(chosen).scalar()
         if used is None or used < self._clock() - self.ttl:
             raise BadInput("session: no such conversation, or it has expired. Start a new one.", field="session")
+        return float(used)
 
 
 def _delete(db: Any, numbers: list[str]) -> None:

@@ -120,3 +120,14 @@ def test_an_encode_that_fails_does_not_hold_up_the_next() -> None:
 def test_without_any_budget_everything_still_works() -> None:
     cache = EmbeddingCache(0)
     assert [cache.fetch("none", "1", [b"a", b"b"], lambda at: ["x"] * len(at)) for _ in range(2)] == [["x", "x"]] * 2
+
+
+def test_embeddings_that_grow_when_they_are_used_are_counted_again() -> None:
+    class Growing:
+        nbytes = 10
+
+    cache = EmbeddingCache(100)
+    for number in range(6):
+        [one] = cache.fetch("none", "1", [bytes([number])], lambda at: [Growing() for _ in at])
+        one.nbytes = 40  # finer levels, made when it was first looked at
+    assert cache.held.usage().bytes <= 100 and len(cache.held) <= 3

@@ -70,6 +70,7 @@ def changed(**values: object) -> bytes:
         changed(size=[1 << 20, 1 << 20]),
         changed(masks=["x" * 9, 5]),
         changed(masks=[]),
+        changed(masks=["PPPPPPPPPP", "PPPPPPPPPP"]),
         changed(boxes=b"123"),
         changed(answer=[1, 2]),
     ],

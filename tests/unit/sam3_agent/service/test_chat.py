@@ -112,6 +112,11 @@ def test_half_a_surrogate_pair_and_nul_break_nothing(client: TestClient, park: s
     assert chat(client, message("how many dogs\x00?", park), session=session).status_code == 200
 
 
+def test_a_question_that_is_too_long_is_said_and_not_cut(client: TestClient) -> None:
+    response = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "dogs " * 900}]})
+    assert response.status_code == 400 and response.json()["error"]["code"] == "too_long"
+
+
 def test_the_threshold_of_a_request_is_its_own(client: TestClient, park: str) -> None:
     assert chat(client, message("how many dogs?", park), threshold=0.95).json()["sam3"]["answer"] == 0
     assert chat(client, message("how many dogs?", park)).json()["sam3"]["answer"] == 3

@@ -33,6 +33,32 @@ def test_a_conversation_survives_a_restart_with_its_references(
     assert history["turns"][0]["reply"]["results"][0]["instances"][0]["polygons"]
 
 
+def test_a_turn_that_fails_half_way_leaves_no_trace(
+    client: TestClient, park: str, street: str, engine: SceneEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = client.post("/v1/sessions").json()["id"]
+    chat(client, message("find the dogs", park), session=session)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "encode", broken)
+        assert chat(client, message("find the cars", street), session=session).status_code == 500
+    reply = chat(client, message("find the cars", street), session=session).json()["sam3"]
+    assert [result["media"] for result in reply["results"]] == [1] and reply["results"][0]["count"] == 4
+
+
+def test_two_processes_take_turns_in_one_conversation(open_service: Open, park: str) -> None:
+    one, other = open_service(), open_service()
+    session = one.post("/v1/sessions").json()["id"]
+    chat(one, message("find the dogs", park), session=session)
+    chat(other, message("only the black one"), session=session)
+    assert chat(one, message("how many of them are there?"), session=session).json()["sam3"]["answer"] == 1
+    assert other.delete(f"/v1/sessions/{session}").status_code == 204
+    assert chat(one, message("undo"), session=session).status_code == 404
+
+
 def test_one_cannot_read_ask_point_judge_or_delete_anothers(open_service: Open, park: str) -> None:
     client = open_service(**KEYS)
     session = client.post("/v1/sessions", headers=ANN).json()["id"]
