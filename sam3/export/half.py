@@ -7,7 +7,9 @@ Inputs and outputs stay float32.
 
 from __future__ import annotations
 
-WIDE = ["Softmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "ReduceSum", "ReduceMean"]
+SUMS = ["Softmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "ReduceSum", "ReduceMean"]
+BOXES = ["Sigmoid", "Log", "Sin", "Cos"]  # a box is refined through these
+WIDE = [*SUMS, *BOXES]
 
 
 def half(model: bytes) -> bytes:

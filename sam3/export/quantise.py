@@ -76,8 +76,16 @@ def eight_bits(source: Path, target: Path) -> None:
     del model.graph.value_info[:]  # the exporter's notes of shapes and the quantiser's own contradict each other
     bare = target.with_suffix(".bare")
     bare.write_bytes(model.SerializeToString())
+    # a scale for every output channel is understood of plain matrices only
+    plain = {item.name for item in model.graph.initializer if len(item.dims) == 2}
+    layers = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in plain]
     quantize_dynamic(
-        bare, target, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8, per_channel=True
+        bare,
+        target,
+        op_types_to_quantize=["MatMul"],
+        nodes_to_quantize=layers,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
     )
     bare.unlink()
 

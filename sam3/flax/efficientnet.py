@@ -58,18 +58,18 @@ class Depthwise(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(B, H, W, C) -> (B, H / stride, W / stride, C), padded as TensorFlow does."""
-        taps, stride = self.kernel[...], self.stride
+        taps, stride, dtype = self.kernel[...].astype(jnp.float32), self.stride, x.dtype
         size = taps.shape[0]
         outs = [-(-side // stride) for side in x.shape[1:3]]
         room = [max((out - 1) * stride + size - side, 0) for out, side in zip(outs, x.shape[1:3], strict=True)]
         x = jnp.pad(x, ((0, 0), *[(more // 2, more - more // 2) for more in room], (0, 0)))
-        total = jnp.zeros((), x.dtype)
+        total = jnp.zeros((), jnp.float32)
         for row in range(size):
             for column in range(size):
                 down, across = [(out - 1) * stride + 1 for out in outs]
                 shifted = x[:, row : row + down : stride, column : column + across : stride]
                 total = total + shifted * taps[row, column, 0]
-        return total
+        return total.astype(dtype)
 
 
 class Block(nnx.Module):
