@@ -24,7 +24,7 @@ from sam3_agent.execution.outcome import TrackedDetections
 from sam3_agent.video.frames import Frame, FrameResult
 
 MODEL = "sam3_video"
-FORGOTTEN = "Begin it again"  # what the server says of a stream that it does not hold (any more)
+FORGOTTEN = ("Begin it again", "START flag")  # what model and server say of a stream that they do not hold (any more)
 DEADLINE = 30.0  # seconds a frame
 _streams = itertools.count(int.from_bytes(os.urandom(5), "big"))  # no two clients of a server may meet
 
@@ -68,7 +68,7 @@ class ServedTracker:
         try:
             out = self._ask(frame)
         except Sam3AgentError as error:
-            if not self._open or FORGOTTEN not in str(error):
+            if not self._open or not any(words in str(error) for words in FORGOTTEN):
                 raise
             self._open = False
             out = self._ask(frame)

@@ -46,7 +46,7 @@ class Stream:
         self.capture, self.tracker, self.phrases, self.log, self.shown = capture, tracker, phrases, log, shown
         self.board, self.events, self.metrics = Board(), Events(), StreamMetrics(capture)
         self.stop = threading.Event()
-        self._age = 0.0
+        self._age, self._last = 0.0, -1
 
     def __enter__(self) -> Stream:
         self.capture.__enter__()
@@ -64,14 +64,14 @@ class Stream:
     def run(self, seconds: float | None = None, frames: int | None = None) -> int:
         """Until the source ends, `stop` is set, or enough has passed; returns the number of frames shown."""
         deadline = None if seconds is None else time.monotonic() + seconds
-        last, count = -1, 0
+        count = 0
         while not self.stop.is_set() and (deadline is None or time.monotonic() < deadline):
-            frame = self.capture.newest(last, timeout=0.5)
+            frame = self.capture.newest(self._last, timeout=0.5)
             if frame is None:
                 if not self.capture.running:
                     break
                 continue
-            last = frame.number
+            self._last = frame.number
             self._one(frame)
             count += 1
             if frames is not None and count >= frames:

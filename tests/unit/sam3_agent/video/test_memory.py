@@ -17,26 +17,26 @@ from sam3_agent.video.memory import MemoryTracker
 
 
 def widened(config: Any) -> Any:
-    """A configuration with 64 channels where there were 32."""
+    """A configuration with 128 channels where there were 32."""
     if isinstance(config, dict):
         widths = ("hidden_size", "fpn_hidden_size", "projection_dim")
-        return {key: 64 if key in widths and value == 32 else widened(value) for key, value in config.items()}
+        return {key: 128 if key in widths and value == 32 else widened(value) for key, value in config.items()}
     return [widened(one) for one in config] if isinstance(config, list) else config
 
 
 def tiny_video_config() -> Any:
-    """Detector and tracker of 64 channels (the memory has as many, whatever else is asked) on pictures of 64 pixels."""
+    """Detector and tracker of 128 channels (the memory has 64, and must have fewer than the rest) on pictures of 64 pixels."""
     from transformers import Sam3TrackerVideoConfig, Sam3VideoConfig
 
     detector = type(tiny_config())(**widened(tiny_config().to_dict()))
     tracker = Sam3TrackerVideoConfig(
         vision_config=detector.vision_config.to_dict(),
-        prompt_encoder_config={"hidden_size": 64, "image_size": 64, "patch_size": 8, "mask_input_channels": 8},
-        mask_decoder_config={"hidden_size": 64, "mlp_dim": 64, "num_attention_heads": 2, "iou_head_hidden_dim": 64},
-        memory_attention_hidden_size=64, memory_attention_num_layers=1, memory_attention_feed_forward_hidden_size=64,
-        memory_attention_rope_feat_sizes=[8, 8], memory_encoder_hidden_size=64, memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=64, mask_downsampler_total_stride=16, memory_fuser_num_layers=1,
-        memory_fuser_embed_dim=64, memory_fuser_intermediate_dim=64, num_maskmem=3, max_object_pointers_in_encoder=4,
+        prompt_encoder_config={"hidden_size": 128, "image_size": 64, "patch_size": 8, "mask_input_channels": 8},
+        mask_decoder_config={"hidden_size": 128, "mlp_dim": 64, "num_attention_heads": 2, "iou_head_hidden_dim": 128},
+        memory_attention_hidden_size=128, memory_attention_num_layers=1, memory_attention_feed_forward_hidden_size=64,
+        memory_attention_rope_feat_sizes=[8, 8], memory_encoder_hidden_size=128, memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=128, mask_downsampler_total_stride=16, memory_fuser_num_layers=1,
+        memory_fuser_embed_dim=128, memory_fuser_intermediate_dim=64, num_maskmem=3, max_object_pointers_in_encoder=4,
     )  # fmt: skip
     config = Sam3VideoConfig(
         detector_config=detector.to_dict(), tracker_config=tracker.to_dict(), low_res_mask_size=16,
