@@ -53,6 +53,8 @@ class FastTorchEngine(TorchEngine):
         switches: which optimisations to use.
     """
 
+    name = "torch-fast"  # its embeddings are not the reference's
+
     def __init__(
         self,
         checkpoint: Checkpoint,
