@@ -24,7 +24,7 @@ from sam3_agent.video.association import MISSING, Association, numbers
 from sam3_agent.video.cadence import Cadence
 from sam3_agent.video.flow import Carried, Flow, box_of
 from sam3_agent.video.frames import Frame, FrameResult
-from sam3_agent.video.presence import SHOWN, excused, smoothed
+from sam3_agent.video.presence import LEFT, SHOWN, excused, smoothed
 from sam3_agent.video.recall import Manner, Recall
 
 SECOND_LOOK = 0.5  # mask overlap with where the thing was expected, to be believed
@@ -117,6 +117,8 @@ class CarryTracker:
         passed, self._time = frame.time - self._time, frame.time
         self.flow.step(frame.pixels)
         look = resized or self.cadence.due(frame.number, frame.time, self.flow.change)
+        if self.followed:
+            _ = self.flow.forward  # computed once, when it is first asked for
         clock.lap("flow")
         for one in self.followed.values():
             one.carried.carry(self.flow)
@@ -232,7 +234,7 @@ class CarryTracker:
     def _drop_empty(self) -> None:
         """What has moved out of the picture is not followed any more."""
         for one in list(self.followed.values()):
-            if one.carried.box is None:
+            if one.carried.area <= LEFT * one.area:
                 self._lose(one)
 
     def _resize(self, before: tuple[int, ...], now: tuple[int, ...]) -> None:

@@ -45,7 +45,7 @@ class Flow:
         self.scale = min(LARGER, self.side / max(height, width))
         size = (max(16, round(width * self.scale)), max(16, round(height * self.scale)))
         how = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
-        small = cv2.cvtColor(cv2.resize(pixels, size, interpolation=how), cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), size, interpolation=how)
         same = self._now is not None and self._now.shape == small.shape
         self._before, self._now = (self._now if same else None), np.asarray(small, np.uint8)
         self._forward = self._backward = None
@@ -106,6 +106,11 @@ class Carried:
     def box(self) -> FloatArray | None:
         """float32 (4,) xyxy, tight on the mask; None when it is empty."""
         return None if self.window is None else _box(self.window)
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return 0 if self.window is None else int(np.count_nonzero(self.mask[self.window]))
 
     def carry(self, flow: Flow) -> None:
         """Move to the frame that `flow` has taken last."""

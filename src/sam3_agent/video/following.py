@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sam3.errors import Unavailable
+from sam3.errors import BadInput, Unavailable
 from sam3_agent.video.drawing import draw_tracks
 from sam3_agent.video.formats import write_coco_vid, write_mot
 from sam3_agent.video.frames import Frame, FrameResult, Tracker
@@ -82,6 +82,10 @@ def follow_file(
     for frame in read_frames(source, start=span.start, end=span.end, skip=skip, limits=limits, rate=span.rate):
         record.add(tracker.update(frame))
         progress(record.done)
+    if not record.done:
+        raise BadInput(
+            f"{source.name}: no frame from {span.start:g} s to {span.end:g} s. Give another part.", field="start"
+        )
 
 
 def write_formats(

@@ -15,7 +15,7 @@ from sam3.types import BoolArray, FloatArray
 WEIGHT = 0.5  # of the newest look
 SHOWN = 0.3  # smoothed score from which a thing that was missed is still shown
 COVERED = 0.5  # share of a mask that others may cover before it counts as hidden
-LEFT = 0.12  # share of the last seen area below which a thing has left the picture
+LEFT = 0.15  # share of the last seen area below which a thing has left the picture
 
 
 def smoothed(before: float | None, score: float) -> float:

@@ -82,7 +82,12 @@ class Record:
     def __init__(self, path: Path, header: dict[str, Any], *, fresh: bool = False) -> None:
         self.path, self.header = path, header
         self.done = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(
+                f"{path.parent}: cannot be made ({error.strerror}). Give another --out.", field="out"
+            ) from error
         if path.exists() and not fresh and path.stat().st_size:
             self._mend()
             known = next(_lines(path), None)

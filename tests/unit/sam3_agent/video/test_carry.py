@@ -177,6 +177,13 @@ def test_memory_holds_nothing_of_tracks_that_are_over() -> None:
     assert len(tracker._tracks["duck"].waiting) <= 30
 
 
+def test_what_walks_out_between_two_looks_is_gone_at_once() -> None:
+    stage = Stage({"duck": lambda t: (90 + 4 * t, 40)})
+    results, _, tracker = follow(stage, ["duck"], frames=16, every=100)
+    assert len(results[6].seen) == 1 and not len(results[15].seen)
+    assert tracker.engine.looks == 1  # type: ignore[attr-defined]
+
+
 def test_nothing_to_follow_is_refused(crossing: Stage) -> None:
     with pytest.raises(BadInput, match="nothing to follow"):
         CarryTracker(None, [])  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from video_stage import Stage
 
+from sam3.errors import BadInput
 from sam3.scenes.truth import Noise, TruthEngine
 from sam3_agent.video.cadence import Cadence
 from sam3_agent.video.carry import CarryTracker
@@ -123,3 +124,17 @@ def test_a_tracker_that_cannot_be_written_down_sees_the_last_frames_again(
     assert [row["frame"] for row in rows] == list(range(30))
     ids = [{track["label"]: track["id"] for track in row["tracks"]} for row in rows]
     assert {pair for one in ids for pair in one.items()} == {("hen", 7), ("duck", 8)}
+
+
+@pytest.mark.parametrize("span", [Span(start=100), Span(start=2, end=1)])
+def test_a_part_without_frames_is_named(clip: Path, crossing: Stage, tmp_path: Path, span: Span) -> None:
+    source = source_of(clip)
+    record = Record(tmp_path / "results.jsonl", header(source, facts(source), ["duck"], span, {}))
+    with pytest.raises(BadInput, match=r"clip\.mp4: no frame from"):
+        follow_file(source, CarryTracker(TruthEngine(), ["duck"], rate=10), record, span)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be made"):
+        Record(tmp_path / "file" / "results.jsonl", {})

@@ -26,7 +26,7 @@ def whole(mask: np.ndarray) -> np.ndarray:
     (block(20, 40), 200, [block(60, 80)], False),
     (block(20, 40), 200, [block(25, 80)], True),  # three quarters are covered
     (block(20, 40), 200, [block(20, 27), block(33, 40)], True),  # covered by two together
-    (block(98, 100), 200, [], True),  # a tenth of it is still in the picture
+    (block(98, 100), 200, [], True),  # a twentieth of it is still in the picture
 ])  # fmt: skip
 def test_a_miss_with_a_reason(mask: np.ndarray, area: float, others: list[np.ndarray], reason: bool) -> None:
     assert excused(mask, area, others, whole(mask)) is reason
