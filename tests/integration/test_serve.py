@@ -68,7 +68,7 @@ def test_it_answers_with_real_weights_and_ends_what_it_began(tmp_path: Path, rep
         asking.join(60)
         assert process.wait(40) in (0, -signal.SIGTERM)
         assert answers[0].status_code == 200 and isinstance(answers[0].json()["sam3"]["answer"], int)
-        assert answers[0].json()["sam3"]["explain"]["model"].startswith("torch ")
+        assert answers[0].json()["sam3"]["explain"]["model"].startswith("torch")
     finally:
         process.kill()
         process.wait()

@@ -98,7 +98,24 @@ def _described(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token], list[
     cued = colon is not None and any(token.text in _CUES for token in flat[:colon])
     if colon is not None and cued and colon + 1 < len(flat) and flat[colon + 1].text not in lex.WH_WORDS:
         return flat[:colon], _sentences(flat[colon + 1 :])
-    return _asked_afterwards(sentences)
+    return _asked_before(sentences) or _asked_afterwards(sentences)
+
+
+_DESCRIPTIONS = lex.words("description caption statement statements account report following summary testimony")
+_HOLDING = lex.words(
+    "match matches fit fits describe describes hold holds true correct right accurate agree agrees compare check "
+    "verify correspond corresponds consistent"
+)
+
+
+def _asked_before(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token], list[list[Token]]] | None:
+    """ "Does this description match the picture? There are two dogs. One is brown."."""
+    first = {token.text for token in sentences[0]}
+    rest = [list(sentence) for sentence in sentences[1:] if any(token.kind != "mark" for token in sentence)]
+    asks = any(sentence[0].text in lex.WH_WORDS for sentence in rest)
+    if not rest or asks or not first & _DESCRIPTIONS or not first & _HOLDING:
+        return None
+    return list(sentences[0]), rest
 
 
 def _is_command(ask: Sequence[Token]) -> bool:

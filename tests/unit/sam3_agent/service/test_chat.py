@@ -112,6 +112,16 @@ def test_half_a_surrogate_pair_and_nul_break_nothing(client: TestClient, park: s
     assert chat(client, message("how many dogs\x00?", park), session=session).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "words", ["dogs left of " * 280, "the dog next to the " * 40, "not the " * 400, "(" * 3000, "dogs and " * 400]
+)
+def test_a_question_without_end_breaks_nothing(client: TestClient, park: str, words: str) -> None:
+    session = client.post("/v1/sessions").json()["id"]
+    response = chat(client, message(f"find the {words} dogs"[:3999], park), session=session)
+    assert response.status_code == 200
+    assert chat(client, message("how many dogs?"), session=session).json()["sam3"]["answer"] == 3
+
+
 def test_a_question_that_is_too_long_is_said_and_not_cut(client: TestClient) -> None:
     response = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "dogs " * 900}]})
     assert response.status_code == 400 and response.json()["error"]["code"] == "too_long"
