@@ -134,12 +134,18 @@ def _opened(source: Source, limits: VideoLimits) -> Any:
         raise BadInput(f"{source.name}: holds no video stream. Give a video file.", field="video")
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
+    stream.codec_context.options = bounded(limits)
     try:
         check_shape(stream.codec_context.width, stream.codec_context.height, limits, source.name)
     except BadInput:
         container.close()
         raise
     return container
+
+
+def bounded(limits: VideoLimits) -> dict[str, str]:
+    """Codec options that stop FFmpeg before it makes room for a frame that is too large, also one in mid-stream."""
+    return {"max_pixels": str(limits.max_pixels + 256 * 256)}  # it counts whole blocks
 
 
 def _upright(container: Any, stream: Any, name: str, skip: int = 0, start: float = 0.0) -> Iterator[tuple[float, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sam3.errors import Unavailable
 from sam3.types import UInt8Array
-from sam3_agent.video.reading import read_frames, rgb, webcam
+from sam3_agent.video.reading import bounded, read_frames, rgb, webcam
 from sam3_agent.video.safety import CODECS, VideoLimits, check_shape
 from sam3_agent.video.sources import Source
 
@@ -61,6 +61,7 @@ def _rtsp(source: Source, damaged: Damage, read_seconds: float) -> Pictures:
         if not container.streams.video:
             raise Unavailable(f"{source.name}: sends no video.")
         stream = container.streams.video[0]
+        stream.codec_context.options = bounded(limits)
         for picture in _pictures(container, stream, damaged, source):
             check_shape(picture.width, picture.height, limits, source.name)
             yield rgb(picture)

@@ -83,6 +83,14 @@ def test_a_file_that_lies_about_its_length_is_stopped_on_the_way(tmp_path: Path,
         list(read_frames(source_of(path), limits=VideoLimits(max_frames=10)))
 
 
+def test_the_decoder_itself_refuses_frames_that_are_too_large(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a stream turns out larger than its header said."""
+    monkeypatch.setattr("sam3_agent.video.reading.check_shape", lambda *given: None)
+    monkeypatch.setattr("sam3_agent.video.reading.bounded", lambda limits: {"max_pixels": "1000"})
+    with pytest.raises(BadInput, match="can be decoded"):
+        list(read_frames(source_of(clip)))
+
+
 def test_links_that_lead_out_of_a_folder_of_frames_are_left_out(tmp_path: Path) -> None:
     from PIL import Image
 
