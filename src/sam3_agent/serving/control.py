@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from sam3.errors import BadCheckpoint, Unavailable
@@ -84,6 +85,32 @@ class Control:
                 return
             time.sleep(0.05)
         raise Unavailable(f"{model}: versions {self.serving(model)} after {timeout:.0f} s; expected {version} alone.")
+
+    def wait_quiet(self, models: Sequence[str], timeout: float = 120.0) -> None:
+        """Until nobody has asked any of `models` for a second and five times as long as they usually take.
+
+        A model that was loaded anew under the same version number finishes its requests unseen; while it does, it
+        asks its parts.
+        """
+        end = time.monotonic() + timeout
+        last, since = None, time.monotonic()
+        while time.monotonic() < end:
+            counts, usual = self._use(models)
+            if counts != last:
+                last, since = counts, time.monotonic()
+            if time.monotonic() - since > 1.0 + 5 * usual:
+                return
+            time.sleep(0.1)
+
+    def _use(self, models: Sequence[str]) -> tuple[list[int], float]:
+        """Requests answered so far by each model, and the longest of their mean times (seconds)."""
+        counts, usual = [], 0.0
+        for model in models:
+            for row in self._call("get_inference_statistics", model, as_json=True).get("model_stats", []):
+                done = row.get("inference_stats", {}).get("success", {})
+                counts.append(int(done.get("count", 0)))
+                usual = max(usual, int(done.get("ns", 0)) / 1e9 / max(counts[-1], 1))
+        return counts, usual
 
     def _call(self, name: str, *args: Any, **options: Any) -> Any:
         from tritonclient.utils import InferenceServerException

@@ -142,6 +142,8 @@ def settle(control: Control, live: Live, state: Deployment) -> None:
             if moved or control.serving(model) != [current]:
                 control.load(model)
                 control.wait_only(model, current)
+        if moved:  # what asked the candidate's parts has requests to finish
+            control.wait_quiet([part + CANDIDATE for part in PARTS.values() if control.serving(part + CANDIDATE)])
     forget_candidates(control, live)
 
 

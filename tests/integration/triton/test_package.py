@@ -60,7 +60,13 @@ def test_the_same_tensors_on_every_backend(graphs: Path, settings: ServingSettin
     assert encoder["onnxruntime"].instance_group[0].kind == ModelConfig().instance_group.add(kind=1).KIND_GPU
     for folder in made.values():
         text = (folder / "sam3_decoder" / "config.pbtxt").read_text()
-        for said in ("preferred_batch_size", "max_queue_size", "REJECT", "priority_levels", "model_warmup"):
+        for said in (
+            "preferred_batch_size",
+            "max_queue_size",
+            "default_timeout_microseconds",
+            "priority_levels",
+            "model_warmup",
+        ):
             assert said in text
     assert config(made["python"], "sam3_video").sequence_batching.oldest.max_candidate_sequences == settings.streams
 
