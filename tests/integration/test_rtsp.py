@@ -153,6 +153,7 @@ def test_a_slow_tracker_drops_frames_and_stays_at_the_present(camera: Camera) ->
     assert delay[-4:].mean() < delay[:4].mean() + 0.1, "no growing delay"
 
 
+@pytest.mark.slow
 def test_a_camera_that_drops_out_comes_back(camera: Camera) -> None:
     with streaming(camera.port) as (stream, seen):
         stream.run(frames=RATE)

@@ -138,3 +138,52 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be made"):
         Record(tmp_path / "file" / "results.jsonl", {})
+
+
+@pytest.fixture
+def knowing(clip: Path, crossing: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verbs get a tracker that knows the clip instead of weights."""
+
+    def make(
+        method: str, checkpoint: str, engine: str, phrases: list[str], cadence: Cadence, *rest: float
+    ) -> CarryTracker:
+        return CarryTracker(engine_of(source_of(clip), crossing), phrases, cadence, rate=10)
+
+    monkeypatch.setattr("sam3_agent.video.track.make_tracker", make)
+
+
+@pytest.mark.usefixtures("knowing")
+def test_the_verb_track_writes_everything_and_says_what_it_followed(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sam3_agent.video.track import track
+
+    for _ in range(2):  # the second time nothing is left to do
+        track(str(clip), ["duck", "hen", "duck"], out=tmp_path / "out", every="4")
+        told = capsys.readouterr().out
+        assert "30 frames" in told and "1 duck" in told and "1 hen" in told
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["coco_vid.json", "mot.txt", "results.jsonl", "tracks.mp4"]
+    with pytest.raises(BadInput, match="phrases differ"):
+        track(str(clip), ["goose"], out=tmp_path / "out", every="4")
+
+
+@pytest.mark.usefixtures("knowing")
+def test_the_verb_stream_plays_a_file_in_a_cameras_place(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sam3_agent.video.live.verb import stream
+
+    stream(str(clip), ["duck", "hen"], every="200ms", port=0, events=tmp_path / "events.jsonl")
+    assert "30 frames decoded" in capsys.readouterr().out
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert {(event["event"], event["label"]) for event in events} >= {("appeared", "duck"), ("appeared", "hen")}
+
+
+@pytest.mark.parametrize("wrong", [{"formats": "gif"}, {"method": "magic"}, {"every": "0"}, {"things": [" "]}])
+def test_wrong_options_are_named_before_anything_is_loaded(clip: Path, tmp_path: Path, wrong: dict) -> None:
+    from sam3_agent.video.track import track
+
+    given = {"things": ["duck"], "out": tmp_path / "out", **wrong}
+    with pytest.raises(BadInput):
+        track(str(clip), **given)
