@@ -27,7 +27,8 @@ from sam3_agent.execution.media import Medium, media_of
 from sam3_agent.execution.outcome import Outcome
 from sam3_agent.execution.seeing import Eyes, version_of
 from sam3_agent.reply import Making, Reply, joined
-from sam3_agent.understanding.grammar import Draft, Reading, read
+from sam3_agent.understanding.effort import understood
+from sam3_agent.understanding.grammar import Draft, Reading
 from sam3_agent.understanding.plan import Plan, Scope, Segment
 from sam3_agent.understanding.references import Memory, Question, filled, resolve, topic
 from sam3_agent.understanding.refusal import ABILITIES
@@ -37,10 +38,8 @@ __all__ = ["Agent", "Planner", "Reply", "Session"]
 _ASK_BACK = {
     "nothing named": 'What should I look for? Please name it, for example "the dogs" or "the red car".',
     "open question": 'I find things that you name. What should I look for, for example "the dogs" or "the red car"?',
-    "too long": "That is too long-winded for me. Please say it in shorter sentences.",
     "unclear": "I did not understand that. What should I find, count, measure or compare in the picture?",
 }
-DEEPEST = 60  # levels of a plan; two for each "left of the ..."
 Found = Callable[[Plan, Outcome], None]
 
 
@@ -205,12 +204,7 @@ class Session:
 
     def _understood(self, query: str, arrived: Sequence[int]) -> tuple[tuple[Draft, ...], str]:
         """The drafts to carry out: of these words, or of the question that they answer."""
-        try:
-            reading = read(query, images=len(self._media))
-        except RecursionError:  # "dogs left of dogs left of dogs ..." a few hundred times
-            return (), "too long"
-        if any(_depth(draft.plan.model_dump()) > DEEPEST for draft in reading.drafts):
-            return (), "too long"
+        reading = understood(query, images=len(self._media))
         waiting = self._memory.waiting
         if waiting is not None:
             answered = self._completed(waiting, reading, arrived)
@@ -327,15 +321,6 @@ class Session:
         if trouble in ("unsupported", "silent"):
             return Reply("unsupported", f"That is not something I can see in a picture. {ABILITIES}")
         return Reply("clarify", _ASK_BACK.get(trouble, _ASK_BACK["unclear"]))
-
-
-def _depth(part: Any) -> int:
-    """How deeply a plan is nested; what is far deeper than people speak would exhaust whoever walks it later."""
-    if isinstance(part, dict):
-        return 1 + max((_depth(value) for value in part.values()), default=0)
-    if isinstance(part, list | tuple):
-        return max((_depth(value) for value in part), default=0)
-    return 0
 
 
 def _engine_ms(timings: dict[str, float]) -> float:

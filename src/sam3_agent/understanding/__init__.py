@@ -7,12 +7,13 @@ its rules (`questions`, `amounts`, `comparisons`, `across`, `claims`, `revisions
 
 from __future__ import annotations
 
-from sam3_agent.understanding.grammar import Draft, Reading, read
+from sam3_agent.understanding.effort import understood
+from sam3_agent.understanding.grammar import Draft, Reading
 from sam3_agent.understanding.plan import Plan
 
 __all__ = ["Draft", "Plan", "Reading", "understand"]
 
 
 def understand(text: str, images: int = 1) -> Reading:
-    """Parse a query; see `grammar.read`."""
-    return read(text, images)
+    """Parse a query; see `grammar.read` and, for its bounds, `effort`."""
+    return understood(text, images)

@@ -6,6 +6,8 @@ token stream, longest phrase first. Called by every grammar module; nothing here
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +17,30 @@ from sam3_agent.understanding.plan import Scope
 
 T = TypeVar("T")
 Kind = Literal["word", "number", "mark", "quote", "emoji", "image"]
+
+
+class TooMuch(Exception):
+    """A query that would take too long to read; see `effort.py`."""
+
+
+class _Effort(threading.local):
+    """Looks at word tables that this thread may still take."""
+
+    left: float = math.inf
+
+
+EFFORT = _Effort()
+
+
+def spend(looks: int) -> None:
+    """Count looks.
+
+    Raises:
+        TooMuch: there are none left.
+    """
+    EFFORT.left -= looks
+    if EFFORT.left < 0:
+        raise TooMuch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +60,7 @@ class Cursor:
     __slots__ = ("_words", "at", "tokens")
 
     def __init__(self, tokens: Sequence[Token], at: int = 0) -> None:
+        spend(1 + len(tokens) // 8)
         self.tokens = tokens
         self.at = at
         self._words = ["" if token.kind in ("quote", "image") else token.text for token in tokens]
@@ -99,6 +126,7 @@ class PhraseTable(Generic[T]):
 
     def match(self, cursor: Cursor, *, ahead: int = 0) -> tuple[int, T] | None:
         """Length and value of the longest phrase that stands at the position; the cursor stays."""
+        spend(1)
         for words, value in self._by_first.get(cursor.word(ahead), ()):
             if all(cursor.word(ahead + i) == word for i, word in enumerate(words)):
                 return len(words), value

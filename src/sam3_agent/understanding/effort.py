@@ -1,0 +1,37 @@
+"""How much work a query may cause. People's questions need a few hundred looks at the word tables; a stranger's trick
+("not the not the not the ...") could need billions, or nest deeper than Python does. Such a query is not understood.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from sam3_agent.understanding.grammar import Reading, read
+from sam3_agent.understanding.tokens import EFFORT, TooMuch
+
+MOST_LOOKS = 60_000  # a hundred times what the longest question of the tests needs
+DEEPEST = 60  # levels of a plan as data; a "left of the ..." takes three
+
+
+def understood(text: str, images: int = 1) -> Reading:
+    """`grammar.read`, within bounds; what is beyond them is "unclear"."""
+    EFFORT.left = MOST_LOOKS
+    try:
+        reading = read(text, images)
+    except (RecursionError, TooMuch):
+        return Reading((), "unclear")
+    finally:
+        EFFORT.left = math.inf
+    if any(_depth(draft.plan.model_dump()) > DEEPEST for draft in reading.drafts):
+        return Reading((), "unclear")
+    return reading
+
+
+def _depth(part: Any) -> int:
+    """How deeply a plan is nested; one far deeper than people speak would exhaust whoever walks it later."""
+    if isinstance(part, dict):
+        return 1 + max((_depth(value) for value in part.values()), default=0)
+    if isinstance(part, list | tuple):
+        return max((_depth(value) for value in part), default=0)
+    return 0
