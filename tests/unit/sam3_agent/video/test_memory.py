@@ -13,7 +13,7 @@ from sam3.checkpoint import WEIGHTS, tiny_config
 from sam3.errors import BadCheckpoint
 from sam3.tokenizer import Tokenizer
 from sam3_agent.video.frames import Frame
-from sam3_agent.video.memory import MemoryTracker
+from sam3_agent.video.memory import PER_FRAME, PER_OBJECT, MemoryTracker
 
 
 def widened(config: Any) -> Any:
@@ -39,8 +39,8 @@ def tiny_video_config() -> Any:
         memory_fuser_embed_dim=128, memory_fuser_intermediate_dim=64, num_maskmem=3, max_object_pointers_in_encoder=4,
     )  # fmt: skip
     config = Sam3VideoConfig(
-        detector_config=detector.to_dict(), tracker_config=tracker.to_dict(), low_res_mask_size=16,
-        score_threshold_detection=0.2, new_det_thresh=0.2, det_nms_thresh=0.9,
+        detector_config=detector.to_dict(), tracker_config=tracker.to_dict(), low_res_mask_size=32,
+        score_threshold_detection=0.2, new_det_thresh=0.2, det_nms_thresh=0.9, max_num_objects=6,
     )  # fmt: skip
     config.image_size = 64
     return config
@@ -98,13 +98,22 @@ def held(value: Any, seen: set[int] | None = None) -> int:
 
 def test_the_memory_of_a_long_stream_is_that_of_a_short_one(model: Any) -> None:
     tracker = MemoryTracker(model, tokenizer(), ["duck"], forget=10)
-    sizes = []
-    for frame in frames(90):
+    session, largest = tracker.session, []
+    for frame in frames(60):
         tracker.update(frame)
-        sizes.append(held(vars(tracker.session)) / max(1, len(tracker.session.obj_ids)))
-    assert max(sizes[60:]) <= 1.15 * max(sizes[25:50])
-    assert len(tracker.session.obj_ids) <= 64
-    assert not tracker.session.processed_frames
+        largest.append(max((held(one) for one in session.output_dict_per_obj.values()), default=0))
+    assert max(largest[20:30]) > 0, "something is followed"
+    assert max(largest[40:]) <= 1.05 * max(largest[20:30])
+    reach = tracker._reach
+    assert not session.processed_frames and len(session.obj_ids) <= 6
+    for name in PER_FRAME:
+        assert len(getattr(session, name)) <= reach + 1, name
+    for name in PER_OBJECT:
+        assert len(getattr(session, name)) <= len(session.obj_ids), name
+    for per_object in (session.frames_tracked_per_obj, session.mask_inputs_per_obj):
+        assert all(len(one) <= reach + 1 for one in per_object.values())
+    for histories in (session.unmatched_frame_inds, session.overlap_pair_to_frame_inds):
+        assert all(len(one) <= reach for one in histories.values())
 
 
 def test_a_checkpoint_without_memory_is_named() -> None:
