@@ -35,6 +35,7 @@ class TritonPythonModel(Whole):
         """As `sam3`, with streams."""
         super().initialize(args)
         self.streams = Streams(int(parameter(args, "streams")), float(parameter(args, "idle")))
+        self.meters.set("sam3_streams", 0)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer one frame of each of several streams."""

@@ -187,6 +187,32 @@ class TritonServer:
         for model in MODELS:
             control.load(model)
 
+    def heal(self) -> list[str]:
+        """Load anew each model whose process has died (Triton 2.51 goes on without it); returns their names."""
+        import psutil
+
+        from sam3_agent.serving.control import Control
+
+        assert self.process is not None
+        try:
+            alive = [
+                " ".join(child.cmdline())
+                for child in psutil.Process(self.process.pid).children(recursive=True)
+                if child.status() != psutil.STATUS_ZOMBIE
+            ]
+        except psutil.NoSuchProcess:
+            return []  # one ended while we looked: the next look tells
+        control = Control(self.addresses.grpc, self.control_key)
+        dead = [
+            model
+            for model in MODELS
+            if control.serving(model) and not any(f"/{model}/" in command for command in alive)
+        ]
+        for model in dead:
+            control.unload(model)  # what has not changed would not be loaded anew
+            control.load(model)
+        return dead
+
     def stop(self, grace: float = 25.0) -> None:
         """End the process: SIGTERM lets running requests finish, SIGKILL follows after `grace` seconds."""
         if self.process is None or self.process.poll() is not None:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sam3.errors import BadConfig, BadInput, Unavailable
+from sam3.errors import BadConfig, BadInput, Sam3AgentError, Unavailable
 from sam3.triton.manifest import verify
 from sam3_agent.serving.environment import triton_environment
 from sam3_agent.serving.live import LIVE, Deployment, Live
 from sam3_agent.serving.package import REPOSITORY, versions_in
 from sam3_agent.serving.server import Addresses, TritonServer, server_flags
 
+WATCH = 2.0  # seconds between two looks at the models' processes
 IMAGE = "sam3-agent-triton:24.10"  # built from serving/triton/Dockerfile
 
 
@@ -55,12 +57,25 @@ def triton(
         server.start()
         print(f"version {version} ready: HTTP {addresses.http}, gRPC {addresses.grpc}, {addresses.metrics}", flush=True)
         assert server.process is not None
-        status = server.process.wait()
+        status = tend(server)
         raise Unavailable(f"tritonserver ended by itself with status {status}. Its log says why; start it again.")
     except KeyboardInterrupt:
         print("ending; running requests finish first", flush=True)
     finally:
         server.stop()
+
+
+def tend(server: TritonServer) -> int:
+    """Watch a server until it ends, loading anew what dies in it; returns its status."""
+    assert server.process is not None
+    while server.process.poll() is None:
+        time.sleep(WATCH)
+        try:
+            for model in server.heal():
+                print(f"{model}: its process had died; loaded anew", flush=True)
+        except Sam3AgentError as error:  # it is busy or ending: look again
+            print(f"watching: {error}", flush=True)
+    return int(server.process.returncode)
 
 
 def prepare(live: Live, packages: Path) -> tuple[int, str]:

@@ -76,7 +76,11 @@ def test_a_flood_is_refused_at_once_while_what_is_accepted_is_quick(fragile: Ser
     assert set(refused) == {"StatusCode.UNAVAILABLE"}
     assert len(accepted) >= 8
     assert np.percentile(accepted, 95) < 2.5, "the queue is short, so nobody accepted waits for long"
-    assert fragile.metric("nv_inference_request_failure", model="sam3", reason="REJECTED") > 0
+    failures = {
+        reason: fragile.metric("nv_inference_request_failure", model="sam3", reason=reason)
+        for reason in ("REJECTED", "OTHER", "BACKEND", "CANCELED")
+    }
+    assert failures["REJECTED"] + failures["OTHER"] > 0, f"what the alert looks at: {failures}"
     engine = TritonEngine(fragile.server.addresses.grpc)  # tries again, so it gets through all the same
     found = engine.ground(engine.encode([image[0] for image in images[:60]]), [Prompt("hen")] * 60)
     assert len(found) == 60
@@ -133,6 +137,7 @@ def test_a_model_process_that_dies_comes_back(fragile: Served) -> None:
     model_process(fragile, "sam3_image_encoder").kill()
     end = time.monotonic() + 20
     while True:
+        fragile.server.heal()  # as `triton up` does every other second
         try:
             engine.encode([picture(3000 + int(time.monotonic()))])
             break
@@ -205,7 +210,7 @@ def test_everything_listens_on_loopback_only(served: Served) -> None:
     assert served.server.process is not None
     listening = [c.laddr for c in psutil.Process(served.server.process.pid).net_connections() if c.status == "LISTEN"]
     assert len(listening) >= 3
-    assert {address.ip for address in listening} == {"127.0.0.1"}
+    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
 
 def test_other_addresses_need_a_control_key() -> None:
