@@ -5,7 +5,8 @@
 
 All train the same parameters on the same pairs, side by side, in turns. `cached` and `uncached` are this repository's
 training step in the precision it chooses here, with masks of matched queries only (`loss.semantic_on_negatives=false`);
-`cached_everywhere` computes the semantic head on negative pairs too, as the stock loop cannot help doing. `stock` is `transformers.Sam3Model` and its image
+`cached_everywhere` computes the semantic head on negative pairs too, as the stock loop cannot help doing;
+`cached_channels_last` is `cached` with the mask head in another memory layout. `stock` is `transformers.Sam3Model` and its image
 processor in a loop as one would write it: decode, forward, match, loss on the last layer, backward, AdamW, in the
 precision the weights load in (float32). `stock_mixed` is the same loop under autocast, for those who thought of it.
 The cache is filled first; what that took is reported apart. With `--curve N` the losses of N cached and uncached steps
@@ -237,8 +238,10 @@ def contenders(args: argparse.Namespace, folder: Path, device: str) -> Iterator[
             checkpoint_activations(loaded.model)
         return loaded
 
-    def ours(cached: bool, seed: int = 7, loss: LossConfig = loss) -> Ours:
+    def ours(cached: bool, seed: int = 7, loss: LossConfig = loss, channels_last: bool = False) -> Ours:
         loaded = fresh()
+        if channels_last:
+            loaded.model.mask_decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         items: Any = PairSet(chosen, *sides(loaded), AugmentConfig(), 7, views=args.views)
         if cached:
             items = cache_of(loaded).items(items)
@@ -255,6 +258,7 @@ def contenders(args: argparse.Namespace, folder: Path, device: str) -> Iterator[
     yield "cache", filled
     yield "cached", lambda: ours(True)
     yield "cached_everywhere", lambda: ours(True, loss=replace(loss, semantic_on_negatives=True))
+    yield "cached_channels_last", lambda: ours(True, channels_last=True)
     yield "uncached", lambda: ours(False)
     yield "stock", lambda: Stock(base(args.full_size, args.checkpoint, folder), chosen, args.batch, device)
     yield (
@@ -320,8 +324,8 @@ def main() -> None:
         "steps": args.steps * args.rounds,
     }
     write_json(args.out, about | results)
-    for name in ("cached", "cached_everywhere", "uncached", "stock", "stock_mixed"):
-        print(f"{name:<18}{results[name]['samples_per_second']:8.1f} samples/s")
+    for name in ("cached", "cached_everywhere", "cached_channels_last", "uncached", "stock", "stock_mixed"):
+        print(f"{name:<22}{results[name]['samples_per_second']:8.1f} samples/s")
     print("cached is faster by", {name: round(value, 2) for name, value in results["cached_is_faster_by"].items()})
     if args.curve:
         print("curves", results["curve"])
