@@ -53,7 +53,14 @@ def test_heads_from_stored_features_with_8_bits_of_state_and_masks_at_points(rep
 
 @pytest.mark.slow
 def test_adapters_end_as_weights(repo_root: Path, place: Path) -> None:
-    run(repo_root, place, "lora", "model.lora.rank=2", "optimizer.learning_rate=1e-2")
+    run(
+        repo_root,
+        place,
+        "lora",
+        "model.lora.rank=2",
+        "model.lora.parts=[vision_encoder.backbone,detr_decoder]",
+        "optimizer.learning_rate=1e-2",
+    )
     base, tuned = (load_checkpoint(path).model.state_dict() for path in (place / "tiny", place / "lora/out"))
     assert base.keys() == tuned.keys()
     changed = {name for name, value in base.items() if not torch.equal(value, tuned[name])}
