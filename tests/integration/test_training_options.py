@@ -65,4 +65,6 @@ def test_adapters_end_as_weights(repo_root: Path, place: Path) -> None:
     assert base.keys() == tuned.keys()
     changed = {name for name, value in base.items() if not torch.equal(value, tuned[name])}
     assert any(name.startswith("vision_encoder.backbone") and "q_proj" in name for name in changed)
-    assert not any("mask_decoder" in name or "mlp" in name for name in changed)
+    learning = ("dot_product_scoring.", "detr_decoder.presence_head.")
+    adapted = {name for name in changed if not name.startswith(learning)}
+    assert all(name.endswith(("_proj.weight",)) for name in adapted), sorted(adapted)
