@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import typer
 from sam3.errors import BadConfig, BadInput, Unavailable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+START_SECONDS = 10.0
 
 
 def stream(
@@ -100,6 +102,9 @@ def served(live: Any, host: str, port: int) -> Iterator[str]:
     server.install_signal_handlers = lambda: None  # type: ignore[method-assign]  # Ctrl-C is the main thread's
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
+    until = time.monotonic() + START_SECONDS
+    while not server.started and thread.is_alive() and time.monotonic() < until:
+        time.sleep(0.01)  # whoever is given the address may use it at once
     address = f"http://{host}:{listener.getsockname()[1]}"
     print(f"{address}  (picture /stream.mjpg, results /ws, numbers /metrics)", file=sys.stderr)
     try:
