@@ -142,8 +142,8 @@ def _blurred(mask: BoolArray, edge: int, dx: int, dy: int) -> BoolArray:
         change = cv2.dilate if edge > 0 else cv2.erode
         mask = change(mask.astype(np.uint8), np.ones((2 * abs(edge) + 1,) * 2, np.uint8)) > 0
     if dx or dy:
-        moved = np.float32([[1, 0, dx], [0, 1, dy]])  # type: ignore[arg-type]
-        mask = cv2.warpAffine(mask.astype(np.uint8), moved, mask.shape[::-1], flags=cv2.INTER_NEAREST) > 0
+        moved = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
+        mask = cv2.warpAffine(mask.astype(np.uint8), moved, (mask.shape[1], mask.shape[0]), flags=cv2.INTER_NEAREST) > 0
     return np.asarray(mask, bool)
 
 

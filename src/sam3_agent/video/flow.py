@@ -9,6 +9,7 @@ bent along the flow itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,9 @@ class Flow:
         import cv2
 
         self.side = side
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._dis: Any = cv2.DISOpticalFlow_create(  # type: ignore[attr-defined]
+            cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
+        )
         self._dis.setFinestScale(1)  # half the error of the preset FAST at half its time
         self._before: UInt8Array | None = None
         self._now: UInt8Array | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Protocol
 
 from sam3.types import UInt8Array
@@ -24,7 +24,7 @@ class Frame:
     number: int
     time: float
     pixels: UInt8Array
-    taken: float = field(default_factory=time.monotonic)
+    taken: float = field(default_factory=monotonic)
 
 
 @dataclass(eq=False)

@@ -56,7 +56,7 @@ class MemoryTracker:
         self._side = int(model.config.image_size)
         self._seen: dict[int, int] = {}
         self._number = -1
-        tracker = model.config.tracker_config
+        tracker: Any = model.config.tracker_config
         self._reach = max(int(tracker.num_maskmem), int(tracker.max_object_pointers_in_encoder)) + 1
         self._conditioning = max(2, int(tracker.max_cond_frame_num))
 
@@ -79,9 +79,10 @@ class MemoryTracker:
                 f"{checkpoint}: holds no video memory (config.json is not of a sam3_video model). Use --method carry, or "
                 "download facebook/sam3."
             )
-        model, info = Sam3VideoModel.from_pretrained(
+        loaded: Any = Sam3VideoModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
+        model, info = loaded
         lacking = [name for name in info["missing_keys"] if name.startswith(("tracker", "detector"))]
         if lacking:
             raise BadCheckpoint(f"{checkpoint}: {len(lacking)} weights are missing, the first is {lacking[0]}.")

@@ -50,7 +50,9 @@ class Manner:
     def of(cls, box: FloatArray, mask: BoolArray, pixels: UInt8Array) -> Manner:
         """Of a thing seen for the first time."""
         area = float(np.count_nonzero(mask))
-        return cls((box[:2] + box[2:]) / 2, box[2:] - box[:2], mean_colour(pixels, mask, box), area)
+        return cls(
+            np.asarray((box[:2] + box[2:]) / 2, np.float32), box[2:] - box[:2], mean_colour(pixels, mask, box), area
+        )
 
     def moved(self, step: NDArray[np.floating], seconds: float) -> None:
         """The visible part has moved by `step` pixels in `seconds`; of a sliver beside what hides it that is not believed."""
@@ -67,7 +69,7 @@ class Manner:
         self.largest = max(area, 0.97 * self.largest)
         self.whole = area >= WHOLE * self.largest
         if self.whole:
-            self.middle, self.size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+            self.middle, self.size = np.asarray((box[:2] + box[2:]) / 2, np.float32), box[2:] - box[:2]
             self.colour = 0.7 * self.colour + 0.3 * mean_colour(pixels, mask, box)
 
     def scaled(self, factor: FloatArray) -> None:

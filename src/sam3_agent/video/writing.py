@@ -7,6 +7,7 @@ import tempfile
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class VideoWriter:
             os.unlink(self._temporary)
             raise Unavailable("this FFmpeg has no video encoder. Install the package av from its wheel.")
         self._container = av.open(self._temporary, "w", options={"movflags": "faststart"})
-        stream = self._container.add_stream(encoder, rate=Fraction(rate).limit_denominator(1001))
+        stream: Any = self._container.add_stream(encoder, rate=Fraction(rate).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = *self._size, "yuv420p"
         if encoder == "libx264":
             stream.options = {"preset": "veryfast", "crf": "23"}

@@ -99,7 +99,6 @@ def served(live: Any, host: str, port: int) -> Iterator[str]:
         build(live), log_level="warning", access_log=False, timeout_graceful_shutdown=2, server_header=False
     )
     server = uvicorn.Server(settings)
-    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]  # Ctrl-C is the main thread's
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     until = time.monotonic() + START_SECONDS
