@@ -127,10 +127,11 @@ def main() -> None:
     for name, value in result.items():
         print(f"{name}: {value}")
     if asked.out:
-        from sam3.eval.provenance import hardware_line, versions
+        from sam3.eval.provenance import checkpoint_line, hardware_line, versions
         from sam3.files import write_json
 
-        write_json(asked.out, {**result, "hardware": hardware_line(), "versions": versions()})
+        weights = checkpoint_line(asked.costs) if asked.costs else None
+        write_json(asked.out, {**result, "weights": weights, "hardware": hardware_line(), "versions": versions()})
 
 
 if __name__ == "__main__":
