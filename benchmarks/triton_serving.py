@@ -75,7 +75,7 @@ def analyze(address: str, data: Path, concurrency: int, seconds: float, place: P
         *shlex.split(os.environ.get("PERF_ANALYZER", "perf_analyzer")),
         *("-m", "sam3", "-i", "grpc", "-u", address, "--input-data", str(data), "-f", str(out)),
         *("--concurrency-range", str(concurrency), "--measurement-interval", str(int(seconds * 1000))),
-        *("--max-trials", "3", "--stability-percentage", "25"),
+        *("--max-trials", "3", "--stability-percentage", "999"),
     ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10 * seconds + 120)
