@@ -151,7 +151,7 @@ def _detections(parity: Parity, one: Detections, two: Detections, threshold: flo
             parity.mask_iou.append(float(iou[i, j]))
             parity.box_px.append(float(np.abs(one.boxes[i] - two.boxes[j]).max()))
     for found, held in ((one, {i for i, _ in paired}), (two, {j for _, j in paired})):
-        alone = sum(score >= threshold and at not in held for at, score in enumerate(found.scores))
+        alone = sum(float(score) >= threshold and at not in held for at, score in enumerate(found.scores))
         parity.unmatched += alone
         parity.mask_iou += [0.0] * alone
 
