@@ -11,9 +11,9 @@ from sam3_agent.understanding.wording import claim_words, name
 
 
 def amount(number: int, concept: Concept) -> str:
-    """ "3 red cars", "1 dog", "no cats"."""
+    """ "3 red cars", "1 dog", "no cats", "the largest dog"."""
     if isinstance(concept, Filtered) and isinstance(concept.by, Rank):
-        return f"{number} found: the {name(concept)}"
+        return f"the {name(concept)}" if number == 1 else f"{number}: the {name(concept)}"
     return f"{number or 'no'} {name(concept, many=number != 1)}"
 
 

@@ -128,6 +128,7 @@ def test_where_there_is_nothing_there_is_no_largest_of_it() -> None:
     empty = np.zeros((60, 80, 3), np.uint8)
     assert agent(Squares()).process("which chicken is the largest?", [empty]).text == "I found no chickens here."
     assert agent(Squares()).process("find the second largest chicken", [picture()]).status == "ok"
+    assert agent(Squares()).process("which box is the largest?", [picture()]).text.startswith("Found the largest box.")
 
 
 @pytest.mark.parametrize("box", [[0, 0, 0, 0], [1, 2, 3], [float("nan")] * 4, [500, 500, 600, 600]])

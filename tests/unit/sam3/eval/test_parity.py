@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,3 +72,8 @@ def test_thresholds_are_put_back() -> None:
     one = Painter([(0, 0.9)])
     judged(one, one)
     assert one.threshold == 0.5
+
+
+def test_what_only_one_engine_finds_can_be_written_down() -> None:
+    parity = compare(Painter([(0, 0.9), (20, 0.9)]), Painter([(0, 0.9)]), [(IMAGE, [Prompt("hen")])])  # type: ignore[arg-type]
+    assert json.loads(json.dumps(parity.to_json()))["unmatched"] == 1
