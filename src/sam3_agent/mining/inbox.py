@@ -1,6 +1,6 @@
 """Where unlabelled pictures are: a folder, tar shards (webdataset), or an object store, all through fsspec.
 
-    parts = list(inbox_parts("s3://farm/inbox", 1000))         # what a shard will read; no picture is opened
+    parts = list(inbox_parts("data/inbox", 1000))              # what a shard will read; no picture is opened
     for name, data in pictures(parts[0]): ...                  # bytes of each, one at a time
 
 A part is either up to N picture files or one tar. Order is that of the names, so the same inbox is always cut alike.

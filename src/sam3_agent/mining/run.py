@@ -1,7 +1,7 @@
 """`sam3-agent mine-inbox`: an inbox of any size through the model, shard by shard, here or as a SLURM array.
 
     sam3-agent mine-inbox data/inbox --out outputs/mining                     # plan, run, merge; killed, it goes on
-    sam3-agent mine-inbox s3://farm/inbox --out /shared/mining --tasks 64     # the same shards as an array of 64
+    sam3-agent mine-inbox data/inbox --out outputs/mining --tasks 64          # the same shards as an array of 64
     sam3-agent mine-inbox --out outputs/mining --shards 7,12-14               # these alone
 
 The code that does a shard is the same in both cases. Array element i takes shards i, i + tasks, i + 2 tasks, ...: an

@@ -222,7 +222,7 @@ def test_what_vanished_since_planning_is_a_row_not_a_failure(inbox: Path) -> Non
     assert name == "gone.png" and isinstance(data, BadInput) and "gone since" in str(data)
 
 
-@pytest.mark.parametrize("url", ["pipe:touch /tmp/owned", "zip://x::s3://farm/a.zip"])
+@pytest.mark.parametrize("url", ["pipe:touch owned", "zip://x::memory://farm.zip"])
 def test_addresses_that_run_or_chain_are_refused(url: str) -> None:
     with pytest.raises(BadInput, match="not opened"):
         list(inbox_parts(url, 3))
