@@ -15,8 +15,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3.engines.prompts import paired
 from sam3.pixels import from_model, sigmoid
-from sam3.types import Detections, FloatArray
+from sam3.types import Detections, FloatArray, Prompt
 
 E = TypeVar("E")
 Draw = Callable[[Sequence[int], Sequence[NDArray[np.int64]]], list[FloatArray]]
@@ -64,6 +65,18 @@ class Answer:
         """Mask logits of every query, (P, Q, h, w)."""
         pairs, queries = self.logits.shape
         return np.stack(self.draw(range(pairs), [np.arange(queries)] * pairs))
+
+
+def ground_in_batches(
+    answer: Callable[[Sequence[E], Sequence[Prompt]], Answer],
+    embeddings: Sequence[E],
+    prompts: Sequence[Prompt],
+    batch: int,
+    threshold: float,
+) -> list[Detections]:
+    """embeddings[i] with prompts[i], `batch` pairs at a time; `answer` is the engine's own."""
+    groups = paired(embeddings, prompts, batch)
+    return [found for held, asked in groups for found in answer(held, asked).detections(threshold)]
 
 
 def distinct(embeddings: Sequence[E]) -> tuple[list[E], NDArray[np.int32]]:

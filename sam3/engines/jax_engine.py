@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sam3.checkpoint import checkpoint_folder, weights_sha256
-from sam3.engines.answer import Answer, distinct
-from sam3.engines.prompts import pad_boxes, paired, phrase_of
+from sam3.engines.answer import Answer, distinct, ground_in_batches
+from sam3.engines.prompts import pad_boxes, phrase_of
 from sam3.errors import BadConfig, Unavailable
 from sam3.pixels import check_image, to_model
 from sam3.tokenizer import Tokenizer
@@ -126,8 +126,7 @@ class JaxEngine:
 
     def ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
         """Pairwise: embeddings[i] with prompts[i]."""
-        groups = paired(embeddings, prompts, self.batch)
-        return [found for held, asked in groups for found in self.answer(held, asked).detections(self.threshold)]
+        return ground_in_batches(self.answer, embeddings, prompts, self.batch, self.threshold)
 
     def answer(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> Answer:
         """Every query of one batch of pairs."""

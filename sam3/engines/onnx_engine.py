@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from sam3.engines.answer import Answer
-from sam3.engines.prompts import pad_boxes, paired, phrase_of
+from sam3.engines.answer import Answer, ground_in_batches
+from sam3.engines.prompts import pad_boxes, phrase_of
 from sam3.errors import BadCheckpoint, Unavailable
 from sam3.export.cut import parts
 from sam3.files import read_json
@@ -117,8 +117,7 @@ class OnnxEngine:
 
     def ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
         """Pairwise: embeddings[i] with prompts[i]."""
-        groups = paired(embeddings, prompts, self.batch)
-        return [found for held, asked in groups for found in self.answer(held, asked).detections(self.threshold)]
+        return ground_in_batches(self.answer, embeddings, prompts, self.batch, self.threshold)
 
     def answer(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> Answer:
         """Every query of one batch of pairs."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sam3.checkpoint import Checkpoint, load_checkpoint
-from sam3.engines.answer import Answer, distinct
-from sam3.engines.prompts import pad_boxes, paired, phrase_of
+from sam3.engines.answer import Answer, distinct, ground_in_batches
+from sam3.engines.prompts import pad_boxes, phrase_of
 from sam3.errors import Unavailable
 from sam3.pixels import check_image, to_model
 from sam3.types import Detections, FloatArray, Prompt, UInt8Array
@@ -101,8 +101,7 @@ class TorchEngine:
 
     def ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
         """Pairwise: embeddings[i] with prompts[i]."""
-        groups = paired(embeddings, prompts, self.batch)
-        return [found for held, asked in groups for found in self.answer(held, asked).detections(self.threshold)]
+        return ground_in_batches(self.answer, embeddings, prompts, self.batch, self.threshold)
 
     def answer(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> Answer:
         """Every query of one batch of pairs."""

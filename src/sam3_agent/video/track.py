@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from sam3.errors import BadInput
+from sam3_agent.video.options import BudgetMs, Checkpoint, EngineName, Method, Threshold
 
 FORMATS = ("video", "mot", "coco")
 
@@ -21,24 +22,17 @@ def track(
     things: Annotated[list[str], typer.Argument(help='What to follow: "duck" "player wearing number 23".')],
     out: Annotated[Path | None, typer.Option(help="Folder for the results; tracks/NAME when not given.")] = None,
     every: Annotated[str, typer.Option(help='Detector: every "5" frames, or every "1s" or "500ms".')] = "1s",
-    budget_ms: Annotated[
-        float | None, typer.Option(help="Look less often so that a frame takes this on average.")
-    ] = None,
+    budget_ms: BudgetMs = None,
     formats: Annotated[
         str, typer.Option(help="Beside results.jsonl: video, mot, coco, with commas.")
     ] = "video,mot,coco",
     start: Annotated[float, typer.Option(min=0, help="Seconds into the video.")] = 0.0,
     end: Annotated[float | None, typer.Option(min=0, help="Stop there, seconds.")] = None,
     fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of a folder of pictures.")] = 10.0,
-    method: Annotated[
-        str,
-        typer.Option(
-            help="carry (any checkpoint), memory (published weights) or triton (its address as --checkpoint)."
-        ),
-    ] = "carry",
-    checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder.")] = "sam3-lite",
-    engine: Annotated[str, typer.Option(help="auto, torch, onnx, ...")] = "auto",
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Score from which a new thing is believed.")] = 0.5,
+    method: Method = "carry",
+    checkpoint: Checkpoint = "sam3-lite",
+    engine: EngineName = "auto",
+    threshold: Threshold = 0.5,
     fresh: Annotated[bool, typer.Option(help="Begin anew instead of going on.")] = False,
 ) -> None:
     """Follow things through a video."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "understanding"))
 from stage import SCENES, StageEngine
 
 import sam3.engines
-from sam3_agent.cli import main
 
 
 @pytest.fixture
@@ -24,14 +24,6 @@ def park(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Image.fromarray(engine.draw(SCENES["park"])).save(picture)
     monkeypatch.setattr(sam3.engines, "load_engine", lambda name, **_: engine)
     return picture
-
-
-def run(*words: str) -> int:
-    try:
-        main(list(words))
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def test_ask_prints_the_answer_the_plan_and_the_things(park: Path, capsys: pytest.CaptureFixture[str]) -> None:

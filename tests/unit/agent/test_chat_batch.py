@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_line import run
 from PIL import Image
 from scene_service import SCENES, SceneEngine
 
@@ -15,7 +16,6 @@ import sam3.engines
 from sam3.errors import BadInput
 from sam3_agent import Agent
 from sam3_agent.batch.run import carry_out, listed, write
-from sam3_agent.cli import main
 
 
 @pytest.fixture
@@ -36,14 +36,6 @@ def folder(engine: SceneEngine, tmp_path: Path) -> Path:
     (folder / "broken.png").write_bytes(b"\x89PNG not really")
     (folder / "notes.txt").write_text("no picture")
     return folder
-
-
-def run(*words: str) -> int:
-    try:
-        main(list(words))
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def talk(

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from sam3.errors import BadConfig, BadInput, Unavailable
+from sam3_agent.video.options import BudgetMs, Checkpoint, EngineName, Method, Threshold
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 START_SECONDS = 10.0
@@ -23,24 +24,17 @@ def stream(
     video: Annotated[str, typer.Argument(help="rtsp://host/path, a webcam's number, or a file in a camera's place.")],
     concept: Annotated[list[str], typer.Option("--concept", help="What to follow; may be given several times.")],
     every: Annotated[str, typer.Option(help='Detector: every "1s", "500ms", or "5" frames.')] = "1s",
-    budget_ms: Annotated[
-        float | None, typer.Option(help="Look less often so that a frame takes this on average.")
-    ] = None,
+    budget_ms: BudgetMs = None,
     host: Annotated[str, typer.Option(help="Address of the page.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for none.")] = 8080,
     window: Annotated[bool, typer.Option("--window", help="A window on this machine's screen.")] = False,
     events: Annotated[Path | None, typer.Option(help="Write what happens here, as JSON lines.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this long.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="A file begins again at its end.")] = False,
-    method: Annotated[
-        str,
-        typer.Option(
-            help="carry (any checkpoint), memory (published weights) or triton (its address as --checkpoint)."
-        ),
-    ] = "carry",
-    checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder.")] = "sam3-lite",
-    engine: Annotated[str, typer.Option(help="auto, torch, onnx, ...")] = "auto",
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Score from which a new thing is believed.")] = 0.5,
+    method: Method = "carry",
+    checkpoint: Checkpoint = "sam3-lite",
+    engine: EngineName = "auto",
+    threshold: Threshold = 0.5,
 ) -> None:
     """Watch a camera: follow things live, tell what happens."""
     from sam3_agent.video.live.capture import Capture
