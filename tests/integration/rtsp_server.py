@@ -16,9 +16,11 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 SQUARE, BAND = 40, 32
+# One encoder thread, so one slice a picture: with two, rtph264pay puts the parameter sets between them as well, and a
+# receiver takes the second slice for a picture of its own, whose upper half never came.
 PIPELINE = (
-    "( appsrc name=src is-live=true format=time do-timestamp=true block=false max-bytes=4000000 ! videoconvert "
-    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate=1500 "
+    "( appsrc name=src is-live=true format=time do-timestamp=true block=false max-bytes=4000000 ! videoconvert ! video/x-raw,format=I420 "
+    "! x264enc tune=zerolatency threads=1 speed-preset=ultrafast key-int-max=15 bitrate=1500 "
     "! rtph264pay name=pay0 pt=96 config-interval=-1 )"
 )
 
