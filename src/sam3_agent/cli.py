@@ -53,6 +53,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "track": ("sam3_agent.video.track:track", "Follow things through a video."),
     "stream": ("sam3_agent.video.live.verb:stream", "Watch a camera live: things, events, numbers."),
     "mine-inbox": ("sam3_agent.mining.run:mine_inbox", "Find the concept in an inbox of any size, in shards."),
+    "mine": ("sam3_agent.mining.mine:mine", "Choose the pictures that are worth a person's correction."),
     "segment": ("sam3_agent.segment:segment", "Find and outline a thing in pictures."),
     "count": ("sam3_agent.segment:count", "Count a thing in pictures."),
     "demo": ("sam3_agent.demo:demo", "The summary, and three questions about bundled pictures."),

@@ -25,6 +25,7 @@ class Plan:
     Attributes:
         checkpoint_sha256: identity of the weights; results of other weights never mix.
         pictures_each: pictures of a shard, where the inbox is no tar. shards: how many; 0 while planning.
+        judge: what else is asked of each picture, and with which weights; "": nothing.
     """
 
     inbox: str
@@ -34,6 +35,7 @@ class Plan:
     threshold: float
     pictures_each: int
     shards: int = 0
+    judge: str = ""
 
 
 def make_plan(plan: Plan, out: Path) -> Plan:

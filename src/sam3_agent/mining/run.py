@@ -101,7 +101,9 @@ def _plan(inbox: str | None, out: Path, concept: str | None, checkpoint: str, th
     if pictures < 1:
         raise BadInput(f"--pictures {pictures}: expected 1 or more.", field="pictures")
     local = inbox if "://" in inbox else str(Path(inbox).absolute())
-    return make_plan(Plan(local, concept, _absolute(checkpoint), _weights(checkpoint), threshold, pictures), out)
+    return make_plan(
+        Plan(local, concept, _absolute(checkpoint), weights_identity(checkpoint), threshold, pictures), out
+    )
 
 
 def _absolute(checkpoint: str) -> str:
@@ -109,7 +111,7 @@ def _absolute(checkpoint: str) -> str:
     return str(Path(checkpoint).absolute()) if Path(checkpoint).is_dir() else checkpoint
 
 
-def _weights(checkpoint: str) -> str:
+def weights_identity(checkpoint: str) -> str:
     """Identity of the weights, of a checkpoint or of exported graphs."""
     import hashlib
 

@@ -12,22 +12,26 @@ import gzip
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sam3.decoding import decode
 from sam3.errors import BadInput
 from sam3.files import atomic_write, read_json, write_json
-from sam3.types import Detections, Engine, Prompt
+from sam3.types import Detections, Engine, Prompt, UInt8Array
 from sam3_agent.mining.inbox import pictures
 from sam3_agent.mining.plan import Plan, load_part
 
 BATCH = 8  # pictures in memory at a time
+Judge = Callable[[Sequence[UInt8Array]], list[dict[str, Any]]]  # pictures -> what a row says of each
 
 
-def run_shard(out: Path, shard: int, plan: Plan, engine: Engine) -> dict[str, Any]:
+def run_shard(out: Path, shard: int, plan: Plan, engine: Engine | Judge) -> dict[str, Any]:
     """Do a shard, unless it is done.
+
+    Args:
+        engine: looks for the plan's concept; or a function that judges pictures in its own way.
 
     Returns:
         Its manifest, with `new`: whether it was done in this call.
@@ -45,18 +49,20 @@ def run_shard(out: Path, shard: int, plan: Plan, engine: Engine) -> dict[str, An
             counts["pictures"] += 1
             counts["bytes"] += row["bytes"]
             counts["failed"] += "error" in row
-            counts["found"] += bool(row.get("detections"))
+            counts["found"] += bool(row.get("detections") or row.get("instances"))
             packed.write(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
     facts = {"shard": shard, "sha256": _sha256(path), **counts, "checkpoint_sha256": plan.checkpoint_sha256}
     write_json(manifest_file(out, shard), {**facts, "seconds": round(time.monotonic() - started, 3)}, indent=None)
     return {**facts, "new": True}
 
 
-def rows(part: Any, plan: Plan, engine: Engine) -> Iterator[dict[str, Any]]:
+def rows(part: Any, plan: Plan, engine: Engine | Judge) -> Iterator[dict[str, Any]]:
     """A row a picture, in the order of the part.
 
-    name, sha256, bytes; then presence, detections, best, scores and boxes; or error, for one that cannot be used.
+    name, sha256, bytes; then height, width and what the judge says (presence, detections, best, scores and boxes);
+    or error, for one that cannot be used.
     """
+    judge = _plain(plan, engine) if hasattr(engine, "ground") else engine
     waiting: list[tuple[dict[str, Any], Any]] = []
     for name, data in pictures(part):
         row: dict[str, Any] = {"name": name, "bytes": 0, "sha256": None}
@@ -71,29 +77,38 @@ def rows(part: Any, plan: Plan, engine: Engine) -> Iterator[dict[str, Any]]:
                 row["error"] = str(error)
         waiting.append((row, image))
         if len(waiting) == BATCH:
-            yield from _judged(waiting, plan, engine)
+            yield from _judged(waiting, judge)
             waiting = []
-    yield from _judged(waiting, plan, engine)
+    yield from _judged(waiting, judge)
 
 
-def _judged(waiting: list[tuple[dict[str, Any], Any]], plan: Plan, engine: Engine) -> Iterator[dict[str, Any]]:
+def _judged(waiting: list[tuple[dict[str, Any], Any]], judge: Judge) -> Iterator[dict[str, Any]]:
     images = [image for _, image in waiting if image is not None]
-    found: Iterator[Detections] = iter(())
-    if images:
-        found = iter(engine.ground(engine.encode(images), [Prompt(plan.concept)] * len(images)))
+    said = iter(judge(images) if images else ())
     for row, image in waiting:
         if image is not None:
-            seen = next(found)
-            row |= {
-                "height": image.shape[0],
-                "width": image.shape[1],
-                "presence": round(float(seen.presence), 4),
-                "detections": len(seen),
-                "best": round(float(seen.scores.max()), 4) if len(seen) else 0.0,
-                "scores": [round(float(score), 4) for score in seen.scores],
-                "boxes": [[round(float(edge), 1) for edge in box] for box in seen.boxes],
-            }
+            row |= {"height": image.shape[0], "width": image.shape[1], **next(said)}
         yield row
+
+
+def _plain(plan: Plan, engine: Engine) -> Judge:
+    """What is there, and no more."""
+
+    def judge(images: Sequence[UInt8Array]) -> list[dict[str, Any]]:
+        found = engine.ground(engine.encode(images), [Prompt(plan.concept)] * len(images))
+        return [_found(seen) for seen in found]
+
+    return judge
+
+
+def _found(seen: Detections) -> dict[str, Any]:
+    return {
+        "presence": round(float(seen.presence), 4),
+        "detections": len(seen),
+        "best": round(float(seen.scores.max()), 4) if len(seen) else 0.0,
+        "scores": [round(float(score), 4) for score in seen.scores],
+        "boxes": [[round(float(edge), 1) for edge in box] for box in seen.boxes],
+    }
 
 
 def manifest(out: Path, shard: int) -> dict[str, Any] | None:
