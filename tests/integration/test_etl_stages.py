@@ -179,7 +179,8 @@ def test_three_stages_in_a_row(raw: RawFolder, project: Path, capsys: pytest.Cap
     run("split")
     assert "all expectations hold" in capsys.readouterr().out
     assert json.loads((project / "reports/validate.json").read_text())["ok"]
-    assert (project / "reports/data_docs/index.html").stat().st_size > 1000
+    index = (project / "reports/data_docs/index.html").read_text()
+    assert index.count(": as expected") == 2 and 'href="static/styles/offline.css"' in index
     report = json.loads((project / "reports/split.json").read_text())
     assert report["groups_on_both_sides"] == 0
     assert report["share"] == pytest.approx(0.2, abs=0.05)
@@ -300,6 +301,7 @@ def test_a_failed_expectation_stops_and_names_the_rows(
     path.write_text(json.dumps(file))
     line = refused(capsys, "validate")
     assert words in line and "reports/data_docs/index.html" in line
+    assert ": NOT as expected" in (project / "reports/data_docs/index.html").read_text()
     assert not json.loads((project / "reports/validate.json").read_text())["ok"]
 
 

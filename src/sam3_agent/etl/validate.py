@@ -18,6 +18,7 @@ from rich.progress import track
 
 from sam3.errors import BadInput
 from sam3.files import write_json
+from sam3_agent.etl.data_docs import readable_offline
 from sam3_agent.etl.expectations import Finding, annotation_suite, check, image_suite
 from sam3_agent.etl.saco import SacoFile, read_saco
 from sam3_agent.etl.tally import NO_NEGATIVES
@@ -86,6 +87,7 @@ def _findings(saco: SacoFile, reports: Path, concept: str) -> list[Finding]:
             docs = Path(folder) / "docs"
             docs.mkdir()
             findings = check(tables, suites, docs)
+            readable_offline(docs)
             shutil.rmtree(target, ignore_errors=True)
             docs.rename(target)
     except OSError as error:
