@@ -54,6 +54,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "stream": ("sam3_agent.video.live.verb:stream", "Watch a camera live: things, events, numbers."),
     "mine-inbox": ("sam3_agent.mining.run:mine_inbox", "Find the concept in an inbox of any size, in shards."),
     "mine": ("sam3_agent.mining.mine:mine", "Choose the pictures that are worth a person's correction."),
+    "merge": ("sam3_agent.dataset_versions.merge:merge", "Corrected pictures into the data set, checked."),
+    "dataset": ("sam3_agent.dataset_versions.version:dataset", "version: DVC and a git tag; diff: two versions."),
     "segment": ("sam3_agent.segment:segment", "Find and outline a thing in pictures."),
     "count": ("sam3_agent.segment:count", "Count a thing in pictures."),
     "demo": ("sam3_agent.demo:demo", "The summary, and three questions about bundled pictures."),

@@ -40,7 +40,8 @@ def write_batch(folder: Path, facts: dict[str, Any], rows: Sequence[dict[str, An
     shutil.rmtree(part, ignore_errors=True)
     (part / IMAGES).mkdir(parents=True)
     names = file_names(rows)
-    lines, tiles = [], []
+    lines: list[dict[str, Any]] = []
+    tiles: list[Any] = []
     for row, name, data in zip(rows, names, _bytes_of(rows), strict=True):
         (part / IMAGES / name).write_bytes(data)
         content = labelme.sheet(row, name, facts["concept"], facts["prefill"])

@@ -62,7 +62,7 @@ def rows(part: Any, plan: Plan, engine: Engine | Judge) -> Iterator[dict[str, An
     name, sha256, bytes; then height, width and what the judge says (presence, detections, best, scores and boxes);
     or error, for one that cannot be used.
     """
-    judge = _plain(plan, engine) if hasattr(engine, "ground") else engine
+    judge = engine if not hasattr(engine, "ground") else _plain(plan, engine)  # type: ignore[arg-type]
     waiting: list[tuple[dict[str, Any], Any]] = []
     for name, data in pictures(part):
         row: dict[str, Any] = {"name": name, "bytes": 0, "sha256": None}

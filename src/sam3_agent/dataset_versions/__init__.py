@@ -1,0 +1,1 @@
+"""Annotated batches into the data set: checked, merged, compared and versioned."""
