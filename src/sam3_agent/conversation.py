@@ -25,7 +25,7 @@ from sam3_agent.execution.doubt import Mirror
 from sam3_agent.execution.exemplars import Exemplar, with_exemplars
 from sam3_agent.execution.media import Medium, media_of
 from sam3_agent.execution.outcome import Outcome
-from sam3_agent.execution.seeing import Eyes, version_of
+from sam3_agent.execution.seeing import Eyes, version_for, version_of
 from sam3_agent.reply import Making, Reply, joined
 from sam3_agent.understanding.effort import understood
 from sam3_agent.understanding.grammar import Draft, Reading
@@ -129,6 +129,7 @@ class Session:
         self.threshold = agent.threshold
         self.mirror: Mirror = agent.mirror
         self.watching: Any = None  # told of each frame of a clip while it is looked at
+        self.given: list[int] = []  # media that arrived ahead of the question about them
 
     @property
     def media(self) -> list[Medium]:
@@ -139,6 +140,19 @@ class Session:
     def nbytes(self) -> int:
         """Memory that the conversation holds."""
         return sum(one.nbytes for one in self._media) + sum(eyes.nbytes for eyes in self._eyes.values())
+
+    def give(self, media: Sequence[Any]) -> list[int]:
+        """Media for the next question; their numbers.
+
+        Raises:
+            sam3.errors.BadInput: a medium cannot be used.
+        """
+        with self._turn:
+            arrived = media_of(media)
+            numbers = list(range(len(self._media), len(self._media) + len(arrived)))
+            self._media += arrived
+            self.given += numbers
+        return numbers
 
     def ask(self, query: str, media: Sequence[Any] = (), *, found: Found | None = None) -> Reply:
         """A turn of the conversation.
@@ -155,8 +169,9 @@ class Session:
             start = time.perf_counter()
             arrived = media_of(media)
             timings = {"load": 1000 * (time.perf_counter() - start)}
-            numbers = tuple(range(len(self._media), len(self._media) + len(arrived)))
+            numbers = (*self.given, *range(len(self._media), len(self._media) + len(arrived)))
             self._media += arrived
+            self.given = []
             drafts, trouble = self._understood(query, numbers)
             timings["understand"] = 1000 * (time.perf_counter() - start) - timings["load"]
             making = Making(price_per_gpu_hour=self._agent.price_per_gpu_hour)
@@ -272,9 +287,9 @@ class Session:
         """The outcome of a plan: from the cache, or by looking."""
         start = time.perf_counter()
         engine = self._agent.engine
-        making.model = version_of(engine)
         making.plans += 1
         media = [self._media[number] for number in plan.scope.numbers]
+        making.model = version_for(engine, [one.frames[0] for one in media])
         key = None
         if not any(one.is_clip for one in media):
             shown = [(n, one.frames[0].key) for n, one in zip(plan.scope.numbers, media, strict=True)]

@@ -26,9 +26,12 @@ def draw_result(medium: Medium, result: Result) -> Any:
 
     if result.frames is None:
         return Image.fromarray(draw(medium.pixels, _questioned(result)))
-    chosen = np.unique(np.linspace(0, len(result.frames) - 1, min(SHEET_FRAMES, len(result.frames))).astype(int))
+    showing = [at for at, frame in enumerate(result.frames) if len(frame)] or [0, len(result.frames) - 1]
+    span = range(showing[0], showing[-1] + 1)
+    chosen = np.unique(np.linspace(span[0], span[-1], min(SHEET_FRAMES, len(span))).astype(int))
+    when = [f"  {time:.1f} s" for time in medium.times] or [""] * len(medium.frames)
     tiles = [
-        draw(medium.frames[at].pixels, result.frames[at], result.frames[at].track_ids, f"frame {at + 1}")
+        draw(medium.frames[at].pixels, result.frames[at], result.frames[at].track_ids, f"frame {at + 1}{when[at]}")
         for at in chosen
     ]
     return Image.fromarray(_sheet(tiles))

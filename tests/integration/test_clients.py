@@ -94,7 +94,7 @@ def test_the_official_mcp_client_over_http(address: str, park: str) -> None:
             return tools, structured(reply), wrong
 
     tools, reply, wrong = asyncio.run(talk("secret-of-ann"))
-    assert tools == {"ask", "segment", "count", "plan"} and reply["answer"] == 3
+    assert tools == {"ask", "segment", "count", "track", "plan"} and reply["answer"] == 3
     assert wrong.is_error and "outside the folders" in wrong.content[0].text
     with pytest.raises(BaseExceptionGroup):
         asyncio.run(talk("wrong"))
@@ -134,7 +134,7 @@ def test_nothing_that_the_document_allows_breaks_the_service(address: str) -> No
     asked = []
     for found in schema.get_all_operations():
         operation = found.ok()
-        if operation.path in ("/v1/track", "/mcp"):  # says 501 to everything; speaks another protocol
+        if operation.path == "/mcp":  # speaks another protocol
             continue
         asked.append(operation.path)
 
@@ -145,7 +145,7 @@ def test_nothing_that_the_document_allows_breaks_the_service(address: str) -> No
             case.validate_response(response, checks=[not_a_server_error])
 
         check()
-    assert len(asked) >= 9
+    assert len(asked) >= 12 and "/v1/track" in asked
 
 
 def test_a_picture_in_every_way_that_clients_write_it(address: str, park: str) -> None:

@@ -72,13 +72,14 @@ class Executor:
         concepts = concepts_of(plan.action)
         phrases = list(dict.fromkeys(text for concept in concepts for text in needed(concept)))
         media = {number: self.media[number].cut(plan.scope.between) for number in numbers}
-        for one in media.values():
+        for number, one in media.items():
             if one.times:
                 from sam3_agent.video.clip import foresee
 
-                foresee(self.eyes, one, phrases, self.eyes.watching)
+                first = self.media[number].frames.index(one.frames[0])
+                foresee(self.eyes, one, phrases, self.eyes.watching, number=number, first=first)
         self.eyes.look([picture for number in numbers for picture in media[number].frames], phrases)
-        views = [view(number, media[number], self.eyes, plan.scope.frame) for number in numbers]
+        views = [view(n, media[n], self.eyes, plan.scope.frame, self.media[n]) for n in numbers]
         outcome = self._act(plan, views)
         unsure = list(dict.fromkeys(text for one in views for text in one.unsure(concepts)))
         if unsure:

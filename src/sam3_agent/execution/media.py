@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,11 +55,21 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Medium:
-    """An image (one frame) or a clip (several)."""
+    """An image (one frame) or a clip (several).
+
+    Attributes:
+        times: seconds of each frame, where the clip came from a file.
+        file: the clip's own bytes, until a conversation has kept them.
+    """
 
     frames: tuple[Picture, ...]
     is_clip: bool
-    times: tuple[float, ...] = ()  # seconds of each frame, where the clip came from a file
+    times: tuple[float, ...] = ()
+    file: bytes = b""
+
+    def lean(self) -> Medium:
+        """The same without the file's bytes."""
+        return replace(self, file=b"") if self.file else self
 
     def cut(self, between: tuple[float, float | None] | None) -> Medium:
         """The part of a clip between two times; the nearest frame where none lies between. A picture is whole.
@@ -85,7 +95,7 @@ class Medium:
     @property
     def nbytes(self) -> int:
         """Memory that it holds."""
-        return sum(frame.pixels.nbytes for frame in self.frames)
+        return sum(frame.pixels.nbytes for frame in self.frames) + len(self.file)
 
 
 def medium(source: Any) -> Medium:

@@ -38,6 +38,15 @@ def version_of(engine: Engine) -> str:
     return f"{name_of(engine)} {sha256} {getattr(engine, 'threshold', None)}"
 
 
+def version_for(engine: Engine, pictures: Sequence[Picture]) -> str:
+    """What identifies an engine's answers about these pictures; while a version is tried, they may differ by picture."""
+    asked = getattr(engine, "version_for", None)
+    named = sorted({asked(picture.pixels) for picture in pictures}) if asked and pictures else [""]
+    if not all(named):
+        return version_of(engine)
+    return f"{name_of(engine)} {' and '.join(named)} {getattr(engine, 'threshold', None)}"
+
+
 def name_of(engine: Engine) -> str:
     """ "torch", "onnx", ..., or the class of an engine without a name."""
     return str(getattr(engine, "name", type(engine).__name__))

@@ -76,11 +76,19 @@ class ImageView:
 
 
 class ClipView:
-    """A clip: things are tracks. `frame` restricts the questions to one frame of it."""
+    """A clip: things are tracks.
 
-    def __init__(self, number: int, medium: Medium, eyes: Eyes, frame: int | None = None) -> None:
+    Args:
+        medium: the part of the clip that is asked about. whole: all of it, where that is more.
+        frame: restricts the questions to one frame of the part.
+    """
+
+    def __init__(
+        self, number: int, medium: Medium, eyes: Eyes, frame: int | None = None, whole: Medium | None = None
+    ) -> None:
         self.number = number
-        self.medium = medium
+        self.medium, self.whole = medium, whole or medium
+        self.first = self.whole.frames.index(medium.frames[0])
         self.frame = None if frame is None else min(frame % len(medium.frames), len(medium.frames) - 1)
         self.selectors = [_selector(picture, eyes) for picture in medium.frames]
         self._tracks: dict[tuple[str, ...], list[Track]] = {}
@@ -139,15 +147,18 @@ class ClipView:
         return _unsure([selector.pool.presence for selector in self.selectors], concepts)
 
     def result(self, tracks: Sequence[Track], concepts: Sequence[Concept]) -> Result:
-        """One set of detections a frame, with stable track ids."""
+        """One set of detections for each frame of the whole clip, with stable track ids."""
         tracks = list({track.number: track for track in tracks}.values())
-        frames = []
+        pool = self.selectors[0].pool
+        frames = [_nothing(pool.height, pool.width) for _ in self.whole.frames]
         for at, selector in enumerate(self.selectors):
             shown = [track for track in tracks if at in track.things and self.frame in (None, at)]
             presence = _presence([selector.pool.presence], concepts)
             one = selector.pool.detections([t.things[at].number for t in shown], presence, selector.labels)
             ids = np.array([track.number for track in shown], int)
-            frames.append(TrackedDetections(one.boxes, one.scores, one.masks, one.presence, one.labels, track_ids=ids))
+            frames[self.first + at] = TrackedDetections(
+                one.boxes, one.scores, one.masks, one.presence, one.labels, track_ids=ids
+            )
         best: Detections = max(frames, key=len)
         return Result(self.number, best, frames)
 
@@ -164,15 +175,24 @@ class ClipView:
 
     def place(self, track: Track) -> str:
         """When a thing is seen, in words."""
-        return f"track {track.number} in frames {min(track.things) + 1} to {max(track.things) + 1}"
+        first, last = min(track.things), max(track.things)
+        if not self.medium.times:
+            return f"track {track.number} in frames {first + 1} to {last + 1}"
+        return f"track {track.number} from {self.time(first):.1f} to {self.time(last):.1f} s"
 
 
 View = ImageView | ClipView
 
 
-def view(number: int, medium: Medium, eyes: Eyes, frame: int | None) -> View:
-    """The view that fits a medium."""
-    return ClipView(number, medium, eyes, frame) if medium.is_clip else ImageView(number, medium, eyes)
+def view(number: int, medium: Medium, eyes: Eyes, frame: int | None, whole: Medium | None = None) -> View:
+    """The view that fits a medium, or the part of a clip that is asked about."""
+    return ClipView(number, medium, eyes, frame, whole) if medium.is_clip else ImageView(number, medium, eyes)
+
+
+def _nothing(height: int, width: int) -> TrackedDetections:
+    """A frame that nobody asked about."""
+    empty = Detections.empty(height, width)
+    return TrackedDetections(empty.boxes, empty.scores, empty.masks, empty.presence, empty.labels)
 
 
 def _selector(picture: Picture, eyes: Eyes) -> Selector:

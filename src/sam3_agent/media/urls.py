@@ -29,12 +29,13 @@ MOVED = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a fetch may do. `allow` lists addresses that are accepted although they are not public."""
+    """What a fetch may do. `allow`: addresses accepted although they are not public. `kind`: what the body must be."""
 
     max_bytes: int = MAX_BYTES
     timeout: float = TIMEOUT
     resolver: Resolver = resolve
     allow: Collection[str] = ()
+    kind: str = "image"
 
 
 def fetch_image(
@@ -109,12 +110,17 @@ def _get(parts: SplitResult, rules: Rules, deadline: float) -> tuple[bytes, str 
     cut.start()
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Host": parts.netloc, "Accept": "image/*", "Accept-Encoding": "identity", "Connection": "close"}
+        headers = {
+            "Host": parts.netloc,
+            "Accept": f"{rules.kind}/*",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        }
         connection.request("GET", target, headers=headers)
         answer = connection.getresponse()
         if answer.status in MOVED and (moved := answer.getheader("Location")):
             return b"", moved
-        body = _body(answer, host, rules.max_bytes)
+        body = _body(answer, host, rules)
         if time.monotonic() >= deadline:  # the line was cut, and an unfinished body looks like a finished one
             raise TimeoutError
         return body, None
@@ -136,22 +142,24 @@ def _connect(address: str, port: int, tls_name: str | None, deadline: float) -> 
         raise
 
 
-def _body(answer: http.client.HTTPResponse, host: str, max_bytes: int) -> bytes:
-    """The picture's bytes, refused as soon as something is wrong with type or size."""
+def _body(answer: http.client.HTTPResponse, host: str, rules: Rules) -> bytes:
+    """The picture's or clip's bytes, refused as soon as something is wrong with type or size."""
     if answer.status != 200:
         raise Unavailable(f"{host}: answers {answer.status} {answer.reason}. Check the address.")
     kind = (answer.getheader("Content-Type") or "nothing").split(";")[0].strip().lower()
-    if not kind.startswith("image/"):
-        raise BadInput(f"{host}: sends {kind[:40]} and not a picture. Give the address of the picture.", field="url")
+    what = "picture" if rules.kind == "image" else "clip"
+    if not kind.startswith(f"{rules.kind}/"):
+        raise BadInput(f"{host}: sends {kind[:40]} and not a {what}. Give the address of the {what}.", field="url")
     if (answer.getheader("Content-Encoding") or "identity").lower() != "identity":
-        raise BadInput(f"{host}: sends a compressed body; refused. Send the picture itself.", field="url")
-    too_large = BadInput(f"{host}: the picture is over {max_bytes / 1e6:g} MB. Scale it down.", field="url")
-    if (answer.length or 0) > max_bytes:
+        raise BadInput(f"{host}: sends a compressed body; refused. Send the {what} itself.", field="url")
+    smaller = "Scale it down." if rules.kind == "image" else "Cut it."
+    too_large = BadInput(f"{host}: the {what} is over {rules.max_bytes / 1e6:g} MB. {smaller}", field="url")
+    if (answer.length or 0) > rules.max_bytes:
         raise too_large
     body = bytearray()
     while chunk := answer.read(CHUNK):
         body += chunk
-        if len(body) > max_bytes:
+        if len(body) > rules.max_bytes:
             raise too_large
     return bytes(body)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from sam3.types import BoolArray
-from sam3_agent.execution.outcome import Outcome, Result, enlarged
+from sam3_agent.execution.media import Medium
+from sam3_agent.execution.outcome import Outcome, Result, TrackedDetections, enlarged
 from sam3_agent.reply import Reply
+from sam3_agent.service.clip_answers import clip_of
 from sam3_agent.service.forms import Masks
 from sam3_agent.understanding.plan import Plan
 
@@ -30,8 +33,13 @@ def to_api(reply: Reply, number: str, masks: Masks = "rle") -> dict[str, Any]:
         "plan": reply.plan.model_dump(mode="json") if reply.plan else None,
         "plan_words": str(reply.plan) if reply.plan else None,
         "explain": reply.explain(),
-        "results": [result_of(result, masks) for result in reply.results],
+        "results": [result_of(result, masks, medium_of(reply, result)) for result in reply.results],
     }
+
+
+def medium_of(reply: Reply, result: Result) -> Medium | None:
+    """The picture or clip that a result is about."""
+    return reply.media[result.media] if result.media < len(reply.media) else None
 
 
 def found_of(plan: Plan, outcome: Outcome) -> dict[str, Any]:
@@ -41,12 +49,12 @@ def found_of(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "text": outcome.text,
         "answer": outcome.answer,
-        "results": [result_of(result, "none") for result in outcome.results],
+        "results": [result_of(replace(result, frames=None), "none") for result in outcome.results],
     }
 
 
-def result_of(result: Result, masks: Masks) -> dict[str, Any]:
-    """What was found in one picture (of a clip: in the frame that shows most)."""
+def result_of(result: Result, masks: Masks, medium: Medium | None = None) -> dict[str, Any]:
+    """What was found in one picture; of a clip the frame that shows most, each track, and boxes frame by frame."""
     seen = result.seen
     height, width = seen.masks.shape[1:]
     original = result.original or (height, width)
@@ -58,12 +66,16 @@ def result_of(result: Result, masks: Masks) -> dict[str, Any]:
     if masks in ("polygons", "both"):
         for row, mask in zip(rows, seen.masks, strict=True):
             row["polygons"] = polygons(mask, scale)
+    if isinstance(seen, TrackedDetections):
+        for row, number in zip(rows, seen.track_ids, strict=True):
+            row["id"] = int(number)
     return {
         "media": result.media,
         "size": [int(original[0]), int(original[1])],
         "presence": round(float(seen.presence), 4),
         "count": len(seen),
         "instances": rows,
+        **(clip_of(result, medium) if result.frames is not None else {}),
     }
 
 

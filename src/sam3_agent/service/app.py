@@ -10,19 +10,38 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI
 
+if TYPE_CHECKING:
+    from mcp.server.transport_security import TransportSecuritySettings
+
 from sam3.errors import Sam3AgentError
 from sam3_agent.conversation import Agent
-from sam3_agent.service import chat, errors, feedback, health, mcp_tools, page, segment, settings, stream, talk
+from sam3_agent.service import (
+    chat,
+    errors,
+    feedback,
+    health,
+    mcp_tools,
+    page,
+    segment,
+    settings,
+    stream,
+    talk,
+    track,
+    uploads,
+)
 from sam3_agent.service.gate import Gate
 from sam3_agent.service.settings import ServiceSettings
 from sam3_agent.service.state import Service
 
 SWEEP = 3600.0  # seconds between looks for expired conversations
-ABOUT = "Ask about pictures in plain words; get masks, counts and answers. Masks are COCO RLE, boxes xyxy pixels."
+ABOUT = (
+    "Ask about pictures and clips in plain words; get masks, counts and answers. Masks are COCO RLE, boxes xyxy pixels."
+)
 log = structlog.get_logger(__name__)
 
 
@@ -50,7 +69,8 @@ def create_app(chosen: ServiceSettings, agent: Agent | None = None) -> FastAPI:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
-        await asyncio.to_thread(service.workers.close)
+        for crew in (service.workers, service.clips):
+            await asyncio.to_thread(crew.close)
         service.store.close()
 
     app = FastAPI(
@@ -58,12 +78,12 @@ def create_app(chosen: ServiceSettings, agent: Agent | None = None) -> FastAPI:
     )
     app.state.service = service
     errors.install(app)
-    for room in (chat, segment, talk, feedback, health, stream):
+    for room in (chat, segment, track, talk, uploads, feedback, health, stream):
         app.include_router(room.router)
     page.install(app)
     app.router.routes.extend(mcp_app.routes)
     app.add_middleware(
-        Gate, keys=service.keys, limits=service.limits, metrics=service.metrics, max_body=chosen.max_body,
+        Gate, keys=service.keys, limits=service.limits, metrics=service.metrics, max_body=chosen.max_body, max_upload=chosen.max_clip,
         hosts=[host.strip() for host in chosen.hosts.split(",")],
     )  # fmt: skip
     return app
@@ -112,7 +132,7 @@ async def _sweep(service: Service) -> None:
         await asyncio.sleep(SWEEP)
 
 
-def _security(service: Service) -> object:
+def _security(service: Service) -> TransportSecuritySettings:
     """The gate has judged host and key already."""
     from mcp.server.transport_security import TransportSecuritySettings
 

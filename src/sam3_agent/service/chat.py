@@ -1,34 +1,32 @@
 """`POST /v1/chat/completions`: OpenAI's chat, so that any of its clients can ask about pictures.
 
 The answer's words are the message; everything else (plan, boxes, masks, timings) is in the extra field `sam3`. A stream
-brings the boxes and counts first, then the words, then the masks picture by picture.
+brings the boxes and counts first, then the words, then the masks picture by picture; of a clip, each frame as it is done.
+Clips come as `video_url` parts.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.responses import Response
 
 from sam3.errors import Sam3AgentError
-from sam3_agent.execution.outcome import Outcome
 from sam3_agent.reply import Reply
-from sam3_agent.service.answers import found_of, to_api
+from sam3_agent.service.answers import to_api
 from sam3_agent.service.errors import RESPONSES, Refused, body_of
-from sam3_agent.service.forms import LONGEST_QUERY, ChatRequest, Masks
+from sam3_agent.service.events import events
+from sam3_agent.service.forms import LONGEST_QUERY, ChatRequest
 from sam3_agent.service.live import Asked
 from sam3_agent.service.state import Documented, Owner, Service, TheService
-from sam3_agent.understanding.plan import Plan
+from sam3_agent.service.waiting import Watch, while_there
 
 router = APIRouter(tags=["chat"], dependencies=[Documented], responses=RESPONSES)
-log = structlog.get_logger(__name__)
 
 
 @router.post("/v1/chat/completions")
@@ -42,9 +40,18 @@ async def chat_completions(form: ChatRequest, request: Request, service: TheServ
         if isinstance(first, Sam3AgentError):
             raise first
         return StreamingResponse(_lines(first, words, form.model, asked.number), media_type="text/event-stream")
-    reply = await service.run(lambda: service.talks.ask(asked))
+    reply = await answered(service, asked, request)
     service.metrics.answered(reply)
     return JSONResponse(_completion(reply, form, asked.number))
+
+
+async def answered(service: Service, asked: Asked, request: Request) -> Reply:
+    """The reply to one question; work on a clip ends when the client hangs up."""
+    if not service.talks.about_clip(asked):
+        return await service.run(lambda: service.talks.ask(asked))  # type: ignore[no-any-return]
+    watch = Watch(service.settings.clip_seconds)
+    work = service.run(lambda: service.talks.ask(asked, watch=watch), clip=True)
+    return await while_there(request, watch, work)  # type: ignore[no-any-return]
 
 
 def check_model(model: str, service: Service) -> None:
@@ -83,49 +90,6 @@ def _usage(query: str, text: str) -> dict[str, int]:
     """Words, since there are no tokens here; clients expect the numbers."""
     asked, said = len(query.split()), len(text.split())
     return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
-
-
-async def events(service: Service, asked: Asked, masks: Masks, request_id: str) -> AsyncIterator[Any]:
-    """What happens to a question, as it happens: dictionaries with `event`, and at most one error at the end.
-
-    found: plan, counts and boxes (once per plan). said: the reply without masks. masks: one picture's. done: the end.
-    """
-    loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
-
-    def tell(event: Any) -> None:
-        loop.call_soon_threadsafe(queue.put_nowait, event)
-
-    def found(plan: Plan, outcome: Outcome) -> None:
-        tell({"event": "found", **found_of(plan, outcome)})
-
-    def work() -> None:
-        reply = service.talks.ask(asked, found)
-        service.metrics.answered(reply)
-        tell({"event": "said", **to_api(reply, asked.number, "none")})
-        for at in range(len(reply.results) if masks != "none" else 0):
-            one = Reply(reply.status, reply.text, results=reply.results[at : at + 1])
-            tell({"event": "masks", "result": to_api(one, asked.number, masks)["results"][0]})
-        tell({"event": "done", "id": asked.number})
-
-    async def watched() -> None:
-        try:
-            await service.run(work)
-        except Sam3AgentError as error:
-            queue.put_nowait(error)
-        except Exception:
-            log.exception("failed while streaming")
-            said = f"Something went wrong here. Say this when you report it: {request_id}"
-            queue.put_nowait(Refused(500, "internal", said))
-
-    task = asyncio.create_task(watched())
-    try:
-        while True:
-            event = await queue.get()
-            yield event
-            if isinstance(event, Sam3AgentError) or event["event"] == "done":
-                return
-    finally:
-        await asyncio.wait([task], timeout=0)
 
 
 async def _lines(first: Any, rest: AsyncIterator[Any], model: str, number: str) -> AsyncIterator[str]:

@@ -69,9 +69,11 @@ def status_of(error: Sam3AgentError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, Refused):
         return error.status
+    if isinstance(error, Unavailable):  # 429 where an engine's server is full, 503 where it is away
+        return int(getattr(error, "status", 503))
     if isinstance(error, BadInput):
         return 404 if error.field == "session" else 400
-    return 503 if isinstance(error, Unavailable) else 500
+    return 500
 
 
 def body_of(error: Sam3AgentError, request_id: str | None = None) -> dict[str, Any]:

@@ -39,22 +39,33 @@ class ImagePart(BaseModel):
     image_url: ImageUrl | str
 
 
+class VideoPart(BaseModel):
+    """A clip in a message, as vLLM and Open WebUI write it."""
+
+    type: Literal["video_url"]
+    video_url: ImageUrl | str
+
+
 class Message(BaseModel):
     """One message of a conversation; only those of the user are read."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: (
         Annotated[str, Field(max_length=100_000)]
-        | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
+        | list[Annotated[TextPart | ImagePart | VideoPart, Field(discriminator="type")]]
         | None
     ) = None
 
     def turn(self) -> tuple[str, tuple[str, ...]]:
-        """The words and the pictures."""
+        """The words, and the pictures and clips."""
         if not isinstance(self.content, list):
             return sound(self.content or ""), ()
         words = "\n".join(part.text for part in self.content if isinstance(part, TextPart))
-        urls = [part.image_url for part in self.content if isinstance(part, ImagePart)]
+        urls = [
+            part.image_url if isinstance(part, ImagePart) else part.video_url
+            for part in self.content
+            if not isinstance(part, TextPart)
+        ]
         return sound(words), tuple(url if isinstance(url, str) else url.url for url in urls)
 
 
@@ -120,10 +131,23 @@ class FeedbackRequest(BaseModel):
 
 
 class TrackRequest(BaseModel):
-    """Follow things through a clip."""
+    """A question about a clip (`query`), or things to follow through every frame of it (`things`).
 
-    video: str
-    query: Annotated[str, Field(max_length=LONGEST_QUERY)]
+    `session` (with `query`): the clip and the answer become part of a conversation. `start`, `end` (with `things`): seconds.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    video: Annotated[str, Field(description="A data URL, base64, a web address, or a path in an allowed folder.")] = ""
+    query: Annotated[str, Field(max_length=LONGEST_QUERY)] = ""
+    things: Annotated[list[Annotated[str, Field(min_length=1, max_length=300)]], Field(max_length=8)] = []
+    every: Annotated[float, Field(ge=0, le=60, description="Seconds between looks of the detector, for things.")] = 1.0
+    start: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    end: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    threshold: Threshold = None
+    masks: Masks = "rle"
+    stream: Annotated[bool, Field(description="Lines of JSON as frames are done, or one document at the end.")] = True
+    session: Id | None = None
 
 
 class ApiReply(BaseModel):

@@ -22,6 +22,8 @@ from sam3_agent.service.metrics import Metrics
 
 SANE_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 GUARDED = ("/v1/", "/mcp")
+UPLOADS = re.compile(r"/v1/track|/v1/sessions/[\w-]{1,64}/media")  # files may come here, in multipart bodies
+FORM = 1_000_000  # bytes of a multipart body beside its file
 log = structlog.get_logger("sam3_agent.request")
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -39,14 +41,23 @@ class Gate:
 
     Args:
         keys: who may ask. limits: how much. metrics: where it is counted.
-        hosts: names that a request without keys may be addressed to. max_body: bytes.
+        hosts: names that a request without keys may be addressed to.
+        max_body: bytes of a request. max_upload: bytes of a file in a multipart body, where files are taken.
     """
 
     def __init__(
-        self, app: ASGIApp, *, keys: Keys, limits: Limits, metrics: Metrics, hosts: list[str], max_body: int
+        self,
+        app: ASGIApp,
+        *,
+        keys: Keys,
+        limits: Limits,
+        metrics: Metrics,
+        hosts: list[str],
+        max_body: int,
+        max_upload: int = 0,
     ) -> None:
         self.app, self.keys, self.limits, self.metrics = app, keys, limits, metrics
-        self.hosts, self.max_body = hosts, max_body
+        self.hosts, self.max_body, self.max_upload = hosts, max_body, max_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -79,7 +90,11 @@ class Gate:
             return
         self.metrics.running.inc()
         try:
-            await self.app(scope, receive, send)
+            with self.limits.connected():
+                await self.app(scope, receive, send)
+        except Refused:
+            await receive()
+            await send({"type": "websocket.close", "code": 1013, "reason": "too many connections, try again later"})
         finally:
             self.metrics.running.dec()
 
@@ -108,9 +123,9 @@ class Gate:
                 owner = scope["state"]["owner"] = self.keys.owner(secret_of(headers))
                 self.limits.spend(owner)
                 with self.limits.running(owner):
-                    await self.app(scope, self._measured(headers, receive), watched)
+                    await self.app(scope, self._measured(scope["path"], headers, receive), watched)
             else:
-                await self.app(scope, self._measured(headers, receive), watched)
+                await self.app(scope, self._measured(scope["path"], headers, receive), watched)
         except Sam3AgentError as error:
             if sent:
                 raise
@@ -131,14 +146,17 @@ class Gate:
         if host not in self.hosts:
             raise Refused(403, "wrong_host", f"host {host[:80]!r} is not served here. Set SAM3_SERVICE_HOSTS or keys.")
 
-    def _measured(self, headers: dict[str, str], receive: Receive) -> Receive:
+    def _measured(self, path: str, headers: dict[str, str], receive: Receive) -> Receive:
         """The body, as long as it keeps to the limit."""
-        said = f"the request is over {self.max_body / 1e6:g} MB. Scale pictures down."
+        most, hint = self.max_body, "Scale pictures down."
+        if headers.get("content-type", "").startswith("multipart/form-data") and UPLOADS.fullmatch(path):
+            most, hint = max(self.max_body, self.max_upload + FORM), "Cut the clip."
+        said = f"the request is over {most / 1e6:g} MB. {hint}"
         try:
             claimed = int(headers.get("content-length", "0"))
         except ValueError:
             raise Refused(400, "bad_input", "content-length: expected a number.") from None
-        if claimed > self.max_body:
+        if claimed > most:
             raise Refused(413, "too_large", said)
         seen = 0
 
@@ -146,7 +164,7 @@ class Gate:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self.max_body:
+            if seen > most:
                 raise HTTPException(413, said)  # the one kind that FastAPI lets pass while it reads a body
             return message
 

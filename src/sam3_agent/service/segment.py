@@ -1,4 +1,4 @@
-"""`POST /v1/segment`: a thing, named or shown with boxes, outlined in one picture. `POST /v1/track` is not there yet."""
+"""`POST /v1/segment`: a thing, named or shown with boxes, outlined in one picture."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from sam3.types import Prompt
 from sam3_agent.conversation import Agent, Session
 from sam3_agent.execution.media import Medium
 from sam3_agent.execution.outcome import Result
-from sam3_agent.execution.seeing import Eyes, version_of
+from sam3_agent.execution.seeing import Eyes, version_for
 from sam3_agent.reply import Making, Reply
 from sam3_agent.service.answers import to_api
-from sam3_agent.service.errors import RESPONSES, Refused
-from sam3_agent.service.forms import ApiReply, SegmentRequest, TrackRequest, sound
+from sam3_agent.service.errors import RESPONSES
+from sam3_agent.service.forms import ApiReply, SegmentRequest, sound
+from sam3_agent.service.pictures import is_clip
 from sam3_agent.service.state import Documented, Owner, TheService
 
 router = APIRouter(tags=["segment"], dependencies=[Documented], responses=RESPONSES)
@@ -32,6 +33,8 @@ async def segment(form: SegmentRequest, service: TheService, owner: Owner) -> di
         raise BadInput("concept: name a thing, or show it with boxes.", field="concept")
     if form.box_labels is not None and len(form.box_labels) != len(form.boxes):
         raise BadInput(f"{len(form.box_labels)} box_labels for {len(form.boxes)} boxes.", field="box_labels")
+    if is_clip(form.image):
+        raise BadInput("image: a clip. Send it to /v1/track.", field="image")
     number = f"seg-{uuid.uuid4().hex}"
 
     def work() -> dict[str, Any]:
@@ -68,13 +71,7 @@ def by_example(agent: Agent, picture: Medium, form: SegmentRequest) -> Reply:
     text = f"Found {len(found)}." if len(found) else "I found nothing like that here."
     timings = {stage: 1000 * seconds for stage, seconds in eyes.seconds.items()}
     timings["total"] = 1000 * (time.perf_counter() - start)
-    making = Making(version_of(agent.engine), 1, 0, eyes.done["encoded"], eyes.done["reused"], 1)
+    making = Making(version_for(agent.engine, [frame]), 1, 0, eyes.done["encoded"], eyes.done["reused"], 1)
     making.price_per_gpu_hour = agent.price_per_gpu_hour
     result = Result(0, found, original=frame.original)
     return Reply(status, text, None, [result], None, timings, media=[picture], making=making)  # type: ignore[arg-type]
-
-
-@router.post("/v1/track", status_code=501, responses={501: RESPONSES[503]})
-async def track(form: TrackRequest) -> None:
-    """Follow things through a clip: not there yet."""
-    raise Refused(501, "not_implemented", "Clips are not answered over HTTP yet. Send single pictures.", field="video")

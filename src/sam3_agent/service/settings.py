@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sam3.errors import BadConfig
 from sam3_agent.sessions.store import DEFAULT_URL
+from sam3_agent.video.safety import VideoLimits
 
 
 class ServiceSettings(BaseSettings):
@@ -22,13 +23,18 @@ class ServiceSettings(BaseSettings):
         hosts: names under which the service answers while it has no keys (a page elsewhere must not talk to it).
         per_minute, burst: requests of one key. at_once: its requests at the same time.
         workers, queue, patience: threads that answer, requests that may wait for one, and seconds that they wait.
+        clip_workers, clip_queue: the same for questions about clips, which take long and have a crew of their own.
+        clip_seconds: that work on one clip may take. max_clip: bytes of one (as a file upload; in JSON it counts as
+            part of the request). max_clip_seconds, max_clip_frames: its length. clip_tracker: "triton" has the clips of
+            `things` followed by the model `sam3_video` of the server that the engine is on.
+        sockets, sockets_each, socket_idle: WebSockets at the same time in all, of one key, and seconds without a
+            question after which one is closed.
         max_body: bytes of a request. max_pictures: in one request. max_pixels: of one picture.
         urls: whether web addresses of pictures are fetched. roots: folders whose pictures may be named by path.
         sessions: database of the conversations. session_days: after which an unused one is forgotten.
         live_bytes: of conversations held in memory.
         mirror: which doubtful things are looked at twice. price_per_gpu_hour: for the cost of an answer.
         examples: folder with pictures and questions.yaml for the page.
-        feedback_only_own: feedback is taken for replies that the same key was given.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAM3_SERVICE_", extra="ignore")
@@ -45,6 +51,16 @@ class ServiceSettings(BaseSettings):
     workers: int = Field(default=4, ge=1)
     queue: int = Field(default=64, ge=0)
     patience: float = Field(default=20.0, gt=0)
+    clip_workers: int = Field(default=2, ge=1)
+    clip_queue: int = Field(default=4, ge=0)
+    clip_seconds: float = Field(default=300.0, gt=0)
+    max_clip: int = Field(default=100_000_000, ge=1000)
+    max_clip_seconds: float = Field(default=600.0, gt=0)
+    max_clip_frames: int = Field(default=20_000, ge=1)
+    clip_tracker: Literal["carry", "triton"] = "carry"
+    sockets: int = Field(default=512, ge=1)
+    sockets_each: int = Field(default=32, ge=1)
+    socket_idle: float = Field(default=300.0, gt=0)
     max_body: int = Field(default=32_000_000, ge=1000)
     max_pictures: int = Field(default=16, ge=1)
     max_pixels: int = Field(default=50_000_000, ge=64)
@@ -66,6 +82,11 @@ class ServiceSettings(BaseSettings):
             if not name or len(secret) < 8:
                 raise ValueError("expected name:secret with a secret of at least 8 characters")
         return keys
+
+    @property
+    def clip_limits(self) -> VideoLimits:
+        """What a clip may be."""
+        return VideoLimits(self.max_clip, self.max_clip_seconds, self.max_clip_frames)
 
     @property
     def folders(self) -> list[str]:

@@ -32,6 +32,7 @@ class Service:
     pictures: Pictures
     talks: Conversations
     workers: Workers
+    clips: Workers
     keys: Keys
     limits: Limits
     metrics: Metrics
@@ -44,12 +45,19 @@ class Service:
         store = SessionStore(settings.sessions, ttl=settings.session_days * 86_400)
         pictures = Pictures(
             CacheSettings().media_bytes, limit=settings.max_body, max_pixels=settings.max_pixels,
-            urls=settings.urls, roots=settings.folders,
+            urls=settings.urls, roots=settings.folders, clips=settings.clip_limits,
         )  # fmt: skip
         talks = Conversations(agent, store, pictures, settings.live_bytes)
+        limits = Limits(
+            settings.per_minute, settings.burst, settings.at_once,
+            sockets=settings.sockets, sockets_each=settings.sockets_each,
+        )  # fmt: skip
         workers = Workers(settings.workers, settings.queue, settings.patience)
+        clips = Workers(settings.clip_workers, settings.clip_queue, settings.patience)
         gauges: dict[str, Callable[[], float]] = {
             "answering": lambda: workers.busy, "waiting": lambda: workers.waiting,
+            "clips_answering": lambda: clips.busy, "clips_waiting": lambda: clips.waiting,
+            "sockets": lambda: limits.sockets,
             "conversations_live": lambda: len(talks.kept) + len(talks.carried),
         }  # fmt: skip
         metrics = Metrics(
@@ -59,13 +67,12 @@ class Service:
             },
             gauges,
         )  # fmt: skip
-        limits = Limits(settings.per_minute, settings.burst, settings.at_once)
         keys = Keys.parse(settings.keys.get_secret_value())
-        return cls(settings, agent, store, pictures, talks, workers, keys, limits, metrics)
+        return cls(settings, agent, store, pictures, talks, workers, clips, keys, limits, metrics)
 
-    async def run(self, work: Callable[[], Any]) -> Any:
-        """`work` in a thread of the crew."""
-        return await self.workers.run(work)
+    async def run(self, work: Callable[[], Any], *, clip: bool = False) -> Any:
+        """`work` in a thread of the crew, or of the crew for clips."""
+        return await (self.clips if clip else self.workers).run(work)
 
 
 def service_of(request: Request) -> Service:

@@ -1,25 +1,29 @@
 """`WS /v1/stream`: ask and hear what happens as it happens.
 
 The client sends `{"query", "images": [...], "session", "threshold", "masks"}` (and first `{"key"}` where keys are needed
-and its headers hold none); it hears `found` (plan, counts, boxes), `said`, `masks` for each picture, `done`, or `error`.
+and its headers hold none); it hears `found` (plan, counts, boxes), `said`, `masks` for each picture, `done`, or `error`; of clips (`videos`) a `frame` as each is done.
+A connection that asks nothing for a while is closed; so is one that does not say who it is.
 Without `session` the connection is one conversation.
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sam3.errors import Sam3AgentError
-from sam3_agent.service.chat import events
 from sam3_agent.service.errors import Refused, body_of
+from sam3_agent.service.events import events
 from sam3_agent.service.forms import LONGEST_QUERY, Id, Masks, Threshold, sound
 from sam3_agent.service.live import Asked, Turn
 from sam3_agent.service.state import Service
 
 router = APIRouter()
+KEY_SECONDS = 10.0  # that a client has to say who it is
 
 
 class Question(BaseModel):
@@ -29,6 +33,7 @@ class Question(BaseModel):
 
     query: Annotated[str, Field(max_length=LONGEST_QUERY)]
     images: list[str] = []
+    videos: list[str] = []
     session: Id | None = None
     threshold: Threshold = None
     double_check: bool | None = None
@@ -43,30 +48,43 @@ async def stream(socket: WebSocket) -> None:
     try:
         owner = socket.scope["state"]["owner"]
         if owner is None:
-            first = await socket.receive_json()
-            owner = service.keys.owner(str(first.get("key", "")) if isinstance(first, dict) else None)
+            owner = service.keys.owner(await _key(socket))
         turns: list[Turn] = []
-        while True:
-            await _turn(socket, service, owner, turns)
+        with service.limits.holding(owner):
+            while True:
+                await _turn(socket, service, owner, turns)
     except WebSocketDisconnect:
         return
-    except Refused as error:  # no key
+    except TimeoutError:
+        await socket.close(1000, "idle")
+    except Refused as error:  # no key, or too many connections
         await socket.send_json({"event": "error", **body_of(error)})
-        await socket.close(1008)
+        await socket.close(1008 if error.status == 401 else 1013)
+
+
+async def _key(socket: WebSocket) -> str | None:
+    """The key of the first message, which must come soon."""
+    try:
+        first = await asyncio.wait_for(socket.receive_json(), KEY_SECONDS)
+    except (ValueError, KeyError):  # not JSON, or not text
+        return None
+    return str(first.get("key", "")) if isinstance(first, dict) else None
 
 
 async def _turn(socket: WebSocket, service: Service, owner: str, turns: list[Turn]) -> None:
     """One question; what is wrong with it is said, and the connection goes on."""
     request_id = socket.scope["state"]["request_id"]
     try:
-        asked = _asked(await _heard(socket), owner, turns, service.settings.max_pictures)
+        heard = await asyncio.wait_for(_heard(socket), service.settings.socket_idle)
+        asked = _asked(heard, owner, turns, service.settings.max_pictures)
         masks: Masks = asked[1]
         service.limits.spend(owner)
         with service.limits.running(owner):
-            async for event in events(service, asked[0], masks, request_id):
-                if isinstance(event, Sam3AgentError):
-                    raise event
-                await socket.send_json(event)
+            async with aclosing(events(service, asked[0], masks, request_id)) as happening:  # type: ignore[type-var]
+                async for event in happening:
+                    if isinstance(event, Sam3AgentError):
+                        raise event
+                    await socket.send_json(event)
         if not asked[0].session:
             turns.append((asked[0].query, asked[0].pictures))
             del turns[:-100]
@@ -87,10 +105,11 @@ async def _heard(socket: WebSocket) -> Question:
 
 def _asked(question: Question, owner: str, turns: list[Turn], most: int) -> tuple[Asked, Masks]:
     earlier = [] if question.session else list(turns)
-    if len(question.images) + sum(len(sources) for _, sources in earlier) > most:
+    sent = (*question.images, *question.videos)
+    if len(sent) + sum(len(sources) for _, sources in earlier) > most:
         raise Refused(400, "too_many_pictures", f"At most {most} pictures in a conversation.", field="images")
     asked = Asked(
-        owner, sound(question.query), tuple(question.images), question.session, earlier, question.threshold,
+        owner, sound(question.query), sent, question.session, earlier, question.threshold,
         question.double_check,
     )  # fmt: skip
     return asked, question.masks

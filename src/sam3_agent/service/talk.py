@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from sam3.errors import BadInput
 from sam3_agent.service.answers import to_api
+from sam3_agent.service.clip_answers import about, jpeg
 from sam3_agent.service.errors import RESPONSES
 from sam3_agent.service.forms import ApiReply, ExemplarRequest
 from sam3_agent.service.state import Documented, Owner, TheService
@@ -32,8 +33,7 @@ async def read(session: SessionId, service: TheService, owner: Owner) -> dict[st
     def work() -> dict[str, Any]:
         turns = service.store.turns(session, owner)
         media = service.talks.media(session, owner)
-        sizes = [one.frames[0].original or one.pixels.shape[:2] for one in media]
-        shown = [{"media": at, "size": [int(h), int(w)]} for at, (h, w) in enumerate(sizes)]
+        shown = [{"media": at, **about(one)} for at, one in enumerate(media)]
         return {"id": session, "media": shown, "turns": turns}
 
     return await service.run(work)  # type: ignore[no-any-return]
@@ -50,17 +50,13 @@ async def forget(session: SessionId, service: TheService, owner: Owner) -> Respo
 async def picture(
     session: SessionId, number: Annotated[int, Path(ge=0, le=1000)], service: TheService, owner: Owner
 ) -> Response:
-    """A picture of the conversation as it is looked at, JPEG."""
+    """A picture of the conversation as it is looked at (of a clip the first frame), JPEG."""
 
     def work() -> bytes:
-        import cv2
-
         medium = service.talks.medium(session, owner, number)
         if medium is None:
             raise BadInput(f"picture {number}: this conversation has no such picture.", field="session")
-        done, data = cv2.imencode(".jpg", medium.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-        assert done
-        return bytes(data)
+        return jpeg(medium.pixels, quality=92)
 
     data = await service.run(work)
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})

@@ -34,6 +34,7 @@ def saved(session: Session) -> dict[str, Any]:
         if memory.waiting is not None
         else None,
         "lacks": session._lacks,
+        "given": session.given,
         "threshold": session.threshold,
         "exemplars": [{"media": e.media, "box": list(e.box), "phrase": e.phrase} for e in session.exemplars],
     }
@@ -58,6 +59,7 @@ def restored(agent: Agent, state: dict[str, Any], media: list[Medium]) -> Sessio
             Draft(Plan.model_validate(waiting["plan"]), bool(waiting["bare"])) if waiting is not None else None,
         )
         session._lacks = str(state["lacks"])
+        session.given = [int(number) for number in state.get("given", [])]
         session.threshold = float(state["threshold"])
         session.exemplars = [
             Exemplar(int(e["media"]), tuple(map(float, e["box"])), str(e["phrase"]))  # type: ignore[arg-type]

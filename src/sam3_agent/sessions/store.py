@@ -1,6 +1,6 @@
 """Conversations in a database: SQLite by default, Postgres by URL. Each belongs to one key and to nobody else.
 
-Tables: `conversations` (owner, state, when last used), `pictures` (as they are looked at, PNG) and `turns` (question,
+Tables: `conversations` (owner, state, when last used), `pictures` (as they are looked at, PNG; clips as they came) and `turns` (question,
 reply, and what people thought of it). Pictures are written once; a turn is one short transaction.
 
     store = SessionStore("sqlite:///sessions.db")
@@ -128,8 +128,10 @@ class SessionStore:
         with self._engine.begin() as db:
             self._owned(db, number, owner)
             row = db.execute(select(CONVERSATIONS.c.state).where(CONVERSATIONS.c.id == number)).one()
-            rows = db.execute(select(PICTURES).where(PICTURES.c.conversation == number).order_by(PICTURES.c.number))
-            media = [_medium(r.content, (r.height, r.width) if r.height else None) for r in rows]
+            rows = list(
+                db.execute(select(PICTURES).where(PICTURES.c.conversation == number).order_by(PICTURES.c.number))
+            )
+        media = [_medium(r.content, (r.height, r.width) if r.height else None) for r in rows]
         return Kept(json.loads(row.state) if row.state else None, media)
 
     def stamp(self, number: str, owner: str) -> float:
@@ -157,7 +159,7 @@ class SessionStore:
                 original = medium.frames[0].original or (None, None)
                 db.execute(
                     insert(PICTURES).values(
-                        conversation=number, number=at, content=_png(medium), height=original[0], width=original[1]
+                        conversation=number, number=at, content=_content(medium), height=original[0], width=original[1]
                     )
                 )
             values = {"state": json.dumps(state), "used": now}
@@ -193,7 +195,8 @@ class SessionStore:
         """Keep what somebody thought of a reply; its number."""
         row = {"owner": owner, "reply": reply, "verdict": verdict, "content": json.dumps(content)}
         with self._engine.begin() as db:
-            return int(db.execute(insert(FEEDBACK).values(at=self._clock(), **row)).inserted_primary_key[0])
+            key: Any = db.execute(insert(FEEDBACK).values(at=self._clock(), **row)).inserted_primary_key
+        return int(key[0])
 
     def owns_turn(self, owner: str, turn: str) -> bool:
         """Whether a reply was given to this owner."""
@@ -246,9 +249,14 @@ def _tune(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _png(medium: Medium) -> bytes:
-    """The pixels without loss: the same picture must have the same hash when it comes back."""
+def _content(medium: Medium) -> bytes:
+    """The pixels without loss: the same picture must have the same hash when it comes back. Of a clip its file."""
     import cv2
+
+    if medium.is_clip:
+        if not medium.file:
+            raise BadInput("the clip cannot be kept: its file is not at hand. Send it again.", field="media")
+        return medium.file
 
     done, data = cv2.imencode(".png", medium.pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
@@ -259,7 +267,16 @@ def _png(medium: Medium) -> bytes:
 def _medium(content: bytes, original: tuple[int, int] | None) -> Medium:
     import cv2
 
+    from sam3_agent.video.safety import VideoLimits, is_container
+
+    if is_container(content[:16]):
+        from sam3_agent.video.clip import clip_of
+
+        return clip_of(content, VideoLimits()).lean()  # it was within the limits when it came
+
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise BadInput("session: a picture of it cannot be read any more. Start a new one.", field="session")
     return Medium((Picture.of(np.ascontiguousarray(pixels[..., ::-1], np.uint8), original),), is_clip=False)
 
 

@@ -6,14 +6,18 @@ the first one leave?") needs enough frames to follow things by, and no more. Wha
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sam3.errors import BadInput
 from sam3.types import Detections
 from sam3_agent.execution.media import Medium, Picture
+from sam3_agent.execution.outcome import TrackedDetections
 from sam3_agent.execution.seeing import Eyes
 from sam3_agent.video.cadence import Cadence
 from sam3_agent.video.carry import CarryTracker
@@ -33,22 +37,29 @@ class FrameSeen:
     """News of one frame while a clip is being looked at.
 
     Attributes:
-        frame, time: which one, seconds. of: how many there are.
-        seen: what is in it so far as looked for. counts: distinct things so far, by phrase.
+        frame, time: which one, seconds. done, of: how many are done, of those that are looked at.
+        seen: what is in it so far as looked for; the reply may number things anew. counts: distinct things so far, by phrase.
+        media: number of the clip in the conversation.
     """
 
     frame: int
     time: float
     of: int
-    seen: Detections
+    seen: TrackedDetections
     counts: dict[str, int]
+    done: int = 0
+    media: int = 0
 
 
-Watching = Callable[[FrameSeen], None]
+Watching = Callable[[FrameSeen], None]  # may raise, which ends the work
+Check = Callable[[], None]  # called often; may raise, which ends the work
 
 
-def load_clip(path: Any, limits: VideoLimits = UPLOADS) -> Medium:
+def load_clip(path: Any, limits: VideoLimits = UPLOADS, check: Check | None = None) -> Medium:
     """Frames of a video file or folder, at most `MOST_FRAMES`, with their times.
+
+    Args:
+        check: called for every frame that is decoded.
 
     Raises:
         BadInput: not a video, or over the limits.
@@ -60,9 +71,13 @@ def load_clip(path: Any, limits: VideoLimits = UPLOADS) -> Medium:
     seconds = known.seconds or known.frames / known.rate
     step = max(1 / RATE, 1 / known.rate, seconds / MOST_FRAMES) - 1e-6
     pictures, times, due = [], [], 0.0
-    for frame in read_frames(source, limits=limits):
-        if frame.time < due:
-            continue
+
+    def wanted(time: float) -> bool:
+        if check is not None:
+            check()
+        return time >= due
+
+    for frame in read_frames(source, limits=limits, wanted=wanted):
         due = max(due + step, frame.time)
         scale = min(1.0, SIDE / max(frame.pixels.shape[:2]))
         size = (max(8, round(frame.pixels.shape[1] * scale)), max(8, round(frame.pixels.shape[0] * scale)))
@@ -74,11 +89,35 @@ def load_clip(path: Any, limits: VideoLimits = UPLOADS) -> Medium:
     return Medium(tuple(pictures), is_clip=True, times=tuple(times))
 
 
-def foresee(eyes: Eyes, medium: Medium, phrases: Sequence[str], watching: Watching | None = None) -> None:
+def clip_of(data: bytes, limits: VideoLimits = UPLOADS, check: Check | None = None) -> Medium:
+    """A clip from the bytes of its file, which it keeps in `file`.
+
+    Raises:
+        BadInput: as `load_clip`; speaks of "the clip".
+    """
+    with tempfile.TemporaryDirectory(prefix="sam3-clip-") as folder:
+        path = Path(folder) / "the clip"  # its name in messages
+        path.write_bytes(data)
+        try:
+            return replace(load_clip(path, limits, check), file=data)
+        except BadInput as error:
+            raise BadInput(str(error).replace(str(path), path.name), field="video") from error
+
+
+def foresee(
+    eyes: Eyes,
+    medium: Medium,
+    phrases: Sequence[str],
+    watching: Watching | None = None,
+    *,
+    number: int = 0,
+    first: int = 0,
+) -> None:
     """Fill in what a clip's frames show: the detector on some, flow between. What is known already is left.
 
     Args:
         watching: told of every frame as it is done.
+        number: of the clip in the conversation. first: number in the clip of the medium's first frame.
     """
     asked = [phrase for phrase in phrases if not all(eyes.knows(picture, phrase) for picture in medium.frames)]
     if not asked:
@@ -102,6 +141,7 @@ def foresee(eyes: Eyes, medium: Medium, phrases: Sequence[str], watching: Watchi
             }
         if watching is not None:
             counts = {phrase: len(numbers) for phrase, numbers in counted.items()}
-            watching(FrameSeen(at, time, len(medium.frames), result.seen, counts))
+            of = len(medium.frames)
+            watching(FrameSeen(first + at, time, of, result.seen, counts, done=at + 1, media=number))
     spent = tracker.looks
     eyes.done.update(encoded=spent, grounded=spent * len(asked))

@@ -10,7 +10,7 @@ Decoding is PyAV's (FFmpeg). Damaged packets are left out and counted; a file of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -81,6 +81,7 @@ def read_frames(
     skip: int = 0,
     limits: VideoLimits | None = None,
     rate: float = FOLDER_RATE,
+    wanted: Callable[[float], bool] | None = None,
 ) -> Iterator[Frame]:
     """The frames of a file or folder in order.
 
@@ -88,17 +89,20 @@ def read_frames(
         start, end: seconds; frames with start <= time < end are given.
         skip: frames numbered below this are not given (they are decoded, which is exact, but not converted).
         rate: frames a second of a folder.
+        wanted: asked with the seconds of every frame; those that are not wanted are decoded and not converted.
 
     Raises:
         BadInput: not a video, damaged throughout, or over the limits.
     """
     limits = limits or VideoLimits()
     if source.kind == "folder":
-        yield from _folder(source, start, end, skip, limits, rate)
+        for frame in _folder(source, start, end, skip, limits, rate):
+            if wanted is None or wanted(frame.time):
+                yield frame
         return
     with _opened(source, limits) as container:
         stream = container.streams.video[0]
-        for number, (at, pixels) in enumerate(_upright(container, stream, source.name, skip, start)):
+        for number, (at, pixels) in enumerate(_upright(container, stream, source.name, skip, start, wanted)):
             _check_length(number, at, limits, source.name)
             if at >= end:
                 return
@@ -148,7 +152,14 @@ def bounded(limits: VideoLimits) -> dict[str, str]:
     return {"max_pixels": str(limits.max_pixels + 256 * 256)}  # it counts whole blocks
 
 
-def _upright(container: Any, stream: Any, name: str, skip: int = 0, start: float = 0.0) -> Iterator[tuple[float, Any]]:
+def _upright(
+    container: Any,
+    stream: Any,
+    name: str,
+    skip: int = 0,
+    start: float = 0.0,
+    wanted: Callable[[float], bool] | None = None,
+) -> Iterator[tuple[float, Any]]:
     """(seconds, uint8 RGB upright) of each frame; None for pixels that were not asked for."""
     origin, last, rate = None, -1.0, float(stream.average_rate or 25)
     for number, picture in enumerate(decoded(container, stream, name)):
@@ -158,8 +169,8 @@ def _upright(container: Any, stream: Any, name: str, skip: int = 0, start: float
         if at <= last:  # broken time stamps: time goes on at the declared rate
             at = last + 1 / rate
         last = at
-        wanted = number >= skip and at >= start
-        yield at, rgb(picture) if wanted else None
+        asked = number >= skip and at >= start and (wanted is None or wanted(at))
+        yield at, rgb(picture) if asked else None
 
 
 def decoded(container: Any, stream: Any, name: str) -> Iterator[Any]:

@@ -133,7 +133,7 @@ def mean_colour(pixels: UInt8Array, mask: BoolArray, box: FloatArray) -> FloatAr
     if x1 <= x0 or y1 <= y0:
         return np.zeros(3, np.float32)
     inside = np.ascontiguousarray(mask[y0:y1, x0:x1]).view(np.uint8)
-    return np.array(cv2.mean(np.ascontiguousarray(pixels[y0:y1, x0:x1]), inside)[:3], np.float32) / 255
+    return np.array(cv2.mean(np.ascontiguousarray(pixels[y0:y1, x0:x1]), inside)[:3], np.float32) / np.float32(255)
 
 
 def _inside(new: Manner, middle: FloatArray, size: FloatArray) -> float:

@@ -44,6 +44,13 @@ class VideoLimits:
 UPLOADS = VideoLimits(max_bytes=200_000_000, max_seconds=600, max_frames=20_000, max_pixels=9_000_000)
 
 
+def is_container(head: bytes) -> bool:
+    """Whether a file that begins with these bytes (16 or more) is an MP4/MOV, AVI or Matroska file."""
+    mp4 = head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+    avi = head[:4] == b"RIFF" and head[8:11] == b"AVI"
+    return mp4 or avi or head[:4] == b"\x1a\x45\xdf\xa3"
+
+
 def check_container(path: Path, limits: VideoLimits) -> None:
     """A regular file of bounded size that begins like an MP4/MOV, AVI or Matroska file.
 
@@ -60,9 +67,7 @@ def check_container(path: Path, limits: VideoLimits) -> None:
         raise BadInput(f"{path}: cannot be read ({error.strerror}).", field="video") from error
     if size > limits.max_bytes:
         raise BadInput(f"{path}: {size / 1e6:.0f} MB, over {limits.max_bytes / 1e6:.0f} MB. Cut it.", field="video")
-    mp4 = head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-    avi = head[:4] == b"RIFF" and head[8:11] == b"AVI"
-    if not (mp4 or avi or head[:4] == b"\x1a\x45\xdf\xa3"):
+    if not is_container(head):
         raise BadInput(f"{path}: not an mp4, mov, avi or mkv file by its content. Convert it first.", field="video")
 
 

@@ -1,4 +1,4 @@
-"""Conversations by id, segments, exemplars, feedback, WebSocket, and what is not there yet."""
+"""Conversations by id, segments, exemplars, feedback, WebSocket."""
 
 from __future__ import annotations
 
@@ -212,11 +212,6 @@ def test_a_page_from_elsewhere_may_not_open_a_websocket(client: TestClient) -> N
         client.websocket_connect("/v1/stream", headers={"Origin": "http://evil.example"}) as socket,
     ):
         socket.receive_json()
-
-
-def test_clips_over_http_are_plainly_not_there_yet(client: TestClient) -> None:
-    response = client.post("/v1/track", json={"video": "x", "query": "follow number 23"})
-    assert response.status_code == 501 and response.json()["error"]["code"] == "not_implemented"
 
 
 def test_paths_work_inside_allowed_folders_only(open_service: Open, engine: SceneEngine, tmp_path: Path) -> None:
