@@ -1,0 +1,102 @@
+"""configs/loop.yaml -> one frozen, typed `LoopSettings`; defaults stand in that file and nowhere else.
+
+Read by `promote`, `deploy --canary`, `drift`, `ab-report` and the flows. Try it:
+`python -c "from sam3_agent.loop_settings import load_loop; print(load_loop())"`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field, ValidationError
+
+from sam3.errors import BadConfig
+from sam3_agent.params import Count, Name, Section, Share
+
+FILE = Path("configs/loop.yaml")
+Positive = Annotated[int, Field(ge=1)]
+Above = Annotated[float, Field(gt=0)]
+Ratio = Annotated[float, Field(ge=1)]
+Alpha = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Promotion(Section):
+    """What a candidate must show; gains and losses are differences of figures in [0, 1]."""
+
+    name: Name
+    margin: Share
+    max_slice_loss: Share
+    min_slice_pairs: Positive
+    max_latency_ratio: Ratio
+    resamples: Positive
+    seed: Count
+    hold_out: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Approval(Section):
+    """Whether a person decides, and for how many hours they are waited for."""
+
+    required: bool
+    hours: Above
+
+
+class CanaryLimits(Section):
+    """How much of the traffic a new version gets, and what sends it back; see configs/loop.yaml."""
+
+    share: Share
+    seconds: Annotated[float, Field(ge=0)]
+    every: Above
+    min_requests: Positive
+    max_error_gain: Share
+    max_latency_ratio: Ratio
+    max_presence_shift: Share
+    alpha: Alpha
+
+
+class Triggers(Section):
+    """What starts a flow: finished annotations, or thumbs down within `hours`."""
+
+    annotations: Positive
+    thumbs_down: Positive
+    hours: Above
+
+
+class Monitoring(Section):
+    """What raises an alarm, and what an A/B test is to find."""
+
+    alpha: Alpha
+    min_effect: Share
+    min_pictures: Annotated[int, Field(ge=5)]
+    sample: Positive
+    power: Alpha
+    min_difference: Annotated[float, Field(gt=0, le=1)]
+
+
+class LoopSettings(Section):
+    """All of configs/loop.yaml."""
+
+    promotion: Promotion
+    approval: Approval
+    canary: CanaryLimits
+    triggers: Triggers
+    monitoring: Monitoring
+
+
+def load_loop(path: Path = FILE) -> LoopSettings:
+    """Read the settings.
+
+    Raises:
+        BadConfig: no such file, not YAML, or a key that is missing, unknown or out of range.
+    """
+    try:
+        return LoopSettings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BadConfig(f"{path}: cannot be read ({error.strerror}). Run in the top folder of the checkout.") from error
+    except yaml.YAMLError as error:
+        raise BadConfig(f"{path}: not YAML ({error}).") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadConfig(f"{path}: {where}: {first['msg']}; found {first['input']!r:.60}.", field=where) from error

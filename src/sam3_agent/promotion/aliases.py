@@ -1,0 +1,86 @@
+"""The registry's aliases: `champion` serves, `candidate` wants to, `previous` is where a rollback leads.
+
+Each step is safe to repeat, and the order is such that a kill in between leaves a champion: `previous` first, then
+`champion`, then `candidate` goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sam3.errors import BadInput
+from sam3_agent.tracking.mlflow_store import Store
+
+CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Version numbers by alias; None where there is none."""
+
+    champion: int | None = None
+    candidate: int | None = None
+    previous: int | None = None
+
+
+def standing(store: Store, name: str) -> Standing:
+    """Who is what in the registry.
+
+    Raises:
+        Unavailable: MLflow does not answer.
+    """
+    return Standing(*(_version(store, name, alias) for alias in (CHAMPION, CANDIDATE, PREVIOUS)))
+
+
+def crown(store: Store, name: str, version: int, tags: dict[str, str] | None = None) -> Standing:
+    """Make a version the champion; the one before becomes `previous`. Doing it twice is doing it once.
+
+    Raises:
+        BadInput: the registry has no such version.
+    """
+    now = standing(store, name)
+    with store._answering():
+        client = store.client
+        if not any(int(row.version) == version for row in client.search_model_versions(f"name = '{name}'")):
+            raise BadInput(f"{name}: no version {version} in the registry. Register it: sam3-agent register")
+        for key, value in (tags or {}).items():
+            client.set_model_version_tag(name, str(version), key, value)
+        if now.champion != version:
+            if now.champion is not None:
+                client.set_registered_model_alias(name, PREVIOUS, str(now.champion))
+            client.set_registered_model_alias(name, CHAMPION, str(version))
+        if now.candidate == version:
+            client.delete_registered_model_alias(name, CANDIDATE)
+    return standing(store, name)
+
+
+def dethrone(store: Store, name: str, version: int, why: str) -> Standing:
+    """Undo `crown` for a version that was rolled back: `previous` is champion again.
+
+    Raises:
+        BadInput: it is champion and there is none before it.
+    """
+    now = standing(store, name)
+    if now.champion != version:
+        return now
+    if now.previous is None:
+        raise BadInput(f"{name}: no version before {version} to go back to.")
+    with store._answering():
+        store.client.set_model_version_tag(name, str(version), "rolled_back", why[:500])
+        store.client.set_registered_model_alias(name, CHAMPION, str(now.previous))
+        store.client.delete_registered_model_alias(name, PREVIOUS)
+    return standing(store, name)
+
+
+def _version(store: Store, name: str, alias: str) -> int | None:
+    from mlflow.exceptions import MlflowException
+
+    with store._answering():
+        try:
+            found: Any = store.client.get_model_version_by_alias(name, alias)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+    return int(found.version)

@@ -1,0 +1,156 @@
+"""`sam3-agent promote`: the candidate against the champion, and if it passes, the registry's aliases.
+
+Without a champion the starter weights are what it must beat. A refusal is a result, not an error: it is printed with
+its reasons and written to reports/promotion.json. Called by the flow `retrain`; measurements are kept, so a repeated
+call measures nothing twice.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sam3.errors import BadInput
+from sam3.files import read_json, write_json
+from sam3_agent.loop_settings import FILE, LoopSettings, load_loop
+from sam3_agent.promotion.aliases import crown, standing
+from sam3_agent.promotion.frozen import FROZEN, check_apart, freeze
+from sam3_agent.promotion.gate import Decision, decide
+from sam3_agent.promotion.slices import slices_of
+from sam3_agent.promotion.trials import KEPT, run_trial
+
+STARTER = "sam3-lite"
+OUT = Path("reports/promotion.json")
+
+
+def promote(
+    candidate: Annotated[str, typer.Option(help="Checkpoint folder of the candidate.")] = "models/finetuned",
+    champion: Annotated[str, typer.Option(help="What it must beat; the registry's champion when left out.")] = "",
+    val: Annotated[Path, typer.Option(help="Validation pairs; frozen the first time.")] = Path("data/splits/val.json"),
+    hard: Annotated[Path | None, typer.Option(help="Pairs of new hard cases that were not trained on.")] = None,
+    train: Annotated[Path, typer.Option(help="Training pairs, which must not hold frozen pictures.")] = Path(
+        "data/splits/train.json"
+    ),
+    config: Annotated[Path, typer.Option(help="How to measure.")] = Path("configs/eval_chicken.yaml"),
+    rules: Annotated[Path, typer.Option(help="What decides: the section promotion.")] = FILE,
+    out: Annotated[Path, typer.Option(help="Where the decision goes.")] = OUT,
+    latency: Annotated[int, typer.Option(help="Pictures on which latency is compared; 0: not.")] = 8,
+    decide_only: Annotated[bool, typer.Option("--decide-only", help="Leave the registry's aliases alone.")] = False,
+) -> None:
+    """Hold the candidate against the champion and promote it if it passes; the decision is in the file."""
+    settings = load_loop(rules)
+    outcome = weigh(settings, candidate, champion, val=val, hard=hard, train=train, config=config, latency=latency)
+    write_json(out, outcome)
+    if outcome["passed"] and not decide_only:
+        outcome |= install(settings, outcome)
+        write_json(out, outcome)
+    show(outcome)
+
+
+def weigh(
+    settings: LoopSettings,
+    candidate: str,
+    champion: str = "",
+    *,
+    val: Path,
+    hard: Path | None,
+    train: Path,
+    config: Path,
+    latency: int = 8,
+    frozen: Path = FROZEN,
+    kept: Path = KEPT,
+) -> dict[str, Any]:
+    """The decision as reports/promotion.json has it; nothing in the registry changes.
+
+    Raises:
+        BadInput: the frozen set has changed or was trained on, or files cannot be used.
+    """
+    from sam3.eval.provenance import checkpoint_line
+    from sam3.eval.settings import load_settings
+
+    measuring = replace(load_settings(config), bootstrap=1)  # intervals are of the gain, computed in the gate
+    images = Path(measuring.images)
+    truth = freeze(val, images, frozen)
+    for other in (train, *([hard] if hard else [])):
+        if other.is_file():
+            check_apart(truth, other, images)
+    with tempfile.TemporaryDirectory() as work:
+        weights, origin = champion_weights(settings.promotion.name, champion, Path(work))
+        rules = settings.promotion
+        trial = run_trial("validation", truth, weights, candidate, measuring, kept)
+        hard_trial = run_trial("hard cases", hard, weights, candidate, measuring, kept) if hard else None
+        speed = _latency(weights, candidate, truth, images, latency) if latency else None
+        decision = decide(trial, rules, slices=slices_of(truth), hard=hard_trial, latency=speed)
+        about = {"champion": {**checkpoint_line(weights), "name": origin}, "candidate": checkpoint_line(candidate)}
+    return {**decision.to_json(), **about, "val": str(truth), "hard": str(hard) if hard else None}
+
+
+def install(settings: LoopSettings, outcome: dict[str, Any]) -> dict[str, Any]:
+    """Make the version with the candidate's weights the champion; says who is what afterwards.
+
+    Raises:
+        BadInput: the registry has no version of these weights, or the decision was a refusal.
+    """
+    from sam3_agent.tracking.mlflow_store import Store
+
+    if not outcome["passed"]:
+        raise BadInput("reports/promotion.json: the candidate was refused. Nothing was promoted.", field="passed")
+    store, name, weights = Store(), settings.promotion.name, outcome["candidate"]["sha256"]
+    with store._answering():
+        known = store.client.search_model_versions(f"name = '{name}' and tags.checkpoint_sha256 = '{weights}'")
+    if not known:
+        raise BadInput(f"{name}: the registry has no version of these weights. Run: sam3-agent register", field="model")
+    tags = {"promotion": " ".join(outcome["reasons"])[:5000]}
+    after = crown(store, name, int(known[0].version), tags)
+    return {"promoted": after.champion, "previous": after.previous}
+
+
+def champion_weights(name: str, asked: str, work: Path) -> tuple[str, str]:
+    """Checkpoint of what must be beaten, and where it is from: as asked, the registry's champion, or the starter."""
+    if asked and not asked.startswith("models:/"):
+        return asked, asked
+    if not asked:
+        from sam3_agent.tracking.mlflow_store import Store
+
+        number = standing(Store(), name).champion
+        if number is None:
+            return STARTER, STARTER
+        asked = f"models:/{name}/{number}"
+    from sam3_agent.serving.graphs import from_registry
+
+    return str(from_registry(asked, work)), asked
+
+
+def show(outcome: dict[str, Any]) -> None:
+    """The verdict and its reasons."""
+    from rich.console import Console
+
+    console = Console()
+    promoted = f" to champion, version {outcome['promoted']}" if "promoted" in outcome else ""
+    console.print(
+        f"[bold green]passed[/]{promoted}" if outcome["passed"] else "[bold red]refused[/]: the champion stays"
+    )
+    for line in (*outcome["reasons"], *outcome["notes"]):
+        console.print(f"  {line}", highlight=False)
+
+
+def _latency(champion: str, candidate: str, truth: Path, images: Path, count: int) -> Any:
+    """Both in PyTorch, on the first pictures of the set, in one run."""
+    from sam3.engines import load_engine
+    from sam3.images import read_image
+    from sam3_agent.promotion.latency import compare_latency
+
+    rows = read_json(truth)["images"]
+    names = list(dict.fromkeys(row["file_name"] for row in rows))[: max(count, 4)]
+    if len(names) < 4:
+        return None
+    pictures = [read_image(images / name) for name in names]
+    old, new = (load_engine("torch", checkpoint=one) for one in (champion, candidate))
+    return compare_latency(old, new, pictures, str(rows[0]["text_input"]), rounds=2)
+
+
+__all__ = ["Decision", "champion_weights", "install", "promote", "show", "weigh"]
