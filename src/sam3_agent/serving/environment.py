@@ -1,22 +1,20 @@
 """The laptop Triton server's own environment: made once with uv from a lock, found again by its content.
 
 NVIDIA's wheel needs numpy < 2 (with numpy 2 its Python backend silently hands out zeros), so it cannot live in the
-project's environment. It lies in the user's cache; SAM3_AGENT_CACHE names another folder.
+project's environment.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 from sam3.errors import Unavailable
+from sam3_agent.own_environment import own_environment
 
 LOCK = Path(__file__).with_name("triton-requirements.lock")
 SUPPORTED = ((3, 11), (3, 12))  # what numpy 1.26 and the wheel's stubs have in common with this project
@@ -47,12 +45,6 @@ class TritonEnvironment:
         }
 
 
-def cache_folder() -> Path:
-    """Where environments are kept: SAM3_AGENT_CACHE, or sam3-agent in the user's cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get("SAM3_AGENT_CACHE") or Path(home) / "sam3-agent")
-
-
 def triton_environment() -> TritonEnvironment:
     """The environment, made now if need be (about a minute and 600 MB).
 
@@ -65,21 +57,12 @@ def triton_environment() -> TritonEnvironment:
             f"the laptop Triton server needs Linux on x86-64 with Python 3.11 or 3.12; this is Python {version} on "
             f"{sysconfig.get_platform()}. Use the container: sam3-agent triton up --how container"
         )
-    mark = hashlib.sha256(LOCK.read_bytes() + version.encode() + sys.base_prefix.encode()).hexdigest()[:12]
-    folder = cache_folder() / f"triton-{mark}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".triton-{mark}.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)  # two starts at once make one environment
-        if not (folder / "ready").is_file():
-            _make(folder)
+    folder = own_environment("triton", LOCK, "about a minute and 600 MB", _add_backend)
     return _found(folder, version)
 
 
-def _make(folder: Path) -> None:
-    print(f"setting up the Triton server's environment in {folder} (once)", file=sys.stderr)
-    uv = _uv()
-    _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
-    _run([uv, "pip", "sync", "--quiet", "--python", str(folder / "bin/python"), str(LOCK)])
+def _add_backend(folder: Path) -> None:
+    """The Python backend and its stub, where the server looks for them."""
     packages = folder / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     wheel, backend = packages / "pytriton/tritonserver", folder / "backends/python"
     backend.mkdir(parents=True, exist_ok=True)
@@ -88,7 +71,6 @@ def _make(folder: Path) -> None:
         shutil.copy(source, backend / source.name)
     (backend / stub.name).chmod(0o755)
     (wheel / "bin/tritonserver").chmod(0o755)
-    (folder / "ready").touch()
 
 
 def _found(folder: Path, version: str) -> TritonEnvironment:
@@ -96,19 +78,3 @@ def _found(folder: Path, version: str) -> TritonEnvironment:
     wheel = packages / "pytriton/tritonserver"
     libraries = (packages / "nvidia_pytriton.libs", Path(sysconfig.get_config_var("LIBDIR")))
     return TritonEnvironment(folder, wheel / "bin/tritonserver", folder / "backends", libraries)
-
-
-def _uv() -> str:
-    """uv from the path, or where `make setup` puts it."""
-    beside = Path(sys.prefix) / "tool/bin/uv"
-    found = shutil.which("uv") or (str(beside) if beside.is_file() else None)
-    if found is None:
-        raise Unavailable("uv is not on the path. Run `make setup`, or install it: pip install uv", field="uv")
-    return found
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["no output"]
-        raise Unavailable(f"{command[0]} {command[1]}: {last[0][:200]}. Is the package index within reach?")
