@@ -18,7 +18,7 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 from sam3.detector import Grounding, Sam3Detector
 from sam3.train.loss_config import LossConfig
 from sam3.train.mask_losses import mask_terms
-from sam3.train.matcher import Matches, match, match_many, match_overlapping
+from sam3.train.matcher import Matches, assign, assign_many, match_overlapping, matching_cost
 from sam3.train.targets import PairBatch
 from sam3.train.world import shared_count, shared_mean, size, sum_over_all
 
@@ -48,7 +48,8 @@ def detection_loss(
         total = total + weight * value
         terms[name] = terms.get(name, torch.zeros((), device=value.device)) + value.detach() / layers
 
-    matched = [match(found.logits[at], found.boxes[at], batch.boxes, config.matcher) for at in range(layers)]
+    costs = [matching_cost(found.logits[at], found.boxes[at], batch.boxes, config.matcher) for at in range(layers)]
+    matched = [assign(cost, batch.boxes) for cost in costs]
     for at, matches in enumerate(matched):
         if config.class_overlap < 1:
             near, overlap = match_overlapping(found.boxes[at], batch.boxes, config.class_overlap)
@@ -63,7 +64,7 @@ def detection_loss(
         add("box", config.box_loss_weight, box_distance(boxes, matches, objects))
         add("giou", config.iou_loss_weight, box_overlap(boxes, matches, objects))
         if config.queries_per_object:
-            many = match_many(found.logits[at], found.boxes[at], batch.boxes, config.matcher, config.queries_per_object)
+            many = assign_many(costs[at], batch.boxes, config.queries_per_object)
             add("box_near", config.box_loss_weight, box_distance(boxes, many, objects))
             add("giou_near", config.iou_loss_weight, box_overlap(boxes, many, objects))
     if near is not None:  # what may be kept in the end has to draw well

@@ -38,7 +38,6 @@ class Matches:
         )
 
 
-@torch.no_grad()
 def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCosts) -> Matches:
     """Match one decoder layer, one query for one object.
 
@@ -48,28 +47,28 @@ def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCost
     Returns:
         Every target once, as long as a pair has no more targets than queries.
     """
-    counts = [len(target) for target in targets]
-    if not sum(counts):
-        return _matches([], [], [], logits.device)
-    cost = matching_cost(logits, boxes, targets, costs).T.cpu().numpy()
+    return assign(matching_cost(logits, boxes, targets, costs), targets)
+
+
+@torch.no_grad()
+def assign(cost: Tensor, targets: list[Tensor]) -> Matches:
+    """One query for one object, at the least cost of all; `cost` (N, Q) is `matching_cost` of the same targets."""
     pairs, queries, matched, offset = [], [], [], 0
-    for row, count in enumerate(counts):
+    table = cost.T.cpu().numpy()
+    for row, count in enumerate(map(len, targets)):
         if not count:
             continue
-        query, target = linear_sum_assignment(cost[:, offset : offset + count])
+        query, target = linear_sum_assignment(table[:, offset : offset + count])
         pairs += [row] * len(query)
         queries += query.tolist()
         matched += (target + offset).tolist()
         offset += count
-    return _matches(pairs, queries, matched, logits.device)
+    return _matches(pairs, queries, matched, cost.device)
 
 
 @torch.no_grad()
-def match_many(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCosts, several: int) -> Matches:
-    """Match one decoder layer, the `several` cheapest queries for every object; arguments as in `match`."""
-    if not sum(map(len, targets)):
-        return _matches([], [], [], logits.device)
-    cost = matching_cost(logits, boxes, targets, costs)
+def assign_many(cost: Tensor, targets: list[Tensor], several: int) -> Matches:
+    """The `several` cheapest queries for every object; arguments as in `assign`."""
     several = min(several, cost.shape[1])
     target = torch.arange(len(cost), device=cost.device).repeat_interleave(several)
     return Matches(_pair_of(targets)[target], cost.topk(several, largest=False).indices.flatten(), target)
@@ -96,6 +95,7 @@ def match_overlapping(boxes: Tensor, targets: list[Tensor], least: float) -> tup
     return Matches(pair[target], query, target), overlap[target, query]
 
 
+@torch.no_grad()
 def matching_cost(logits: Tensor, boxes: Tensor, targets: list[Tensor], costs: MatchCosts) -> Tensor:
     """(N, Q): what it costs that a query of the same pair answers for each of the N objects of all pairs."""
     everything = torch.cat(targets).float()

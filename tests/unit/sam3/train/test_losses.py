@@ -12,7 +12,7 @@ from sam3.detector import Sam3Detector
 from sam3.train.loss_config import LossConfig
 from sam3.train.losses import detection_loss, overlap_class_loss, overlap_targets
 from sam3.train.mask_losses import mask_losses, resize_masks
-from sam3.train.matcher import MatchCosts, Matches, match, match_many, match_overlapping
+from sam3.train.matcher import MatchCosts, Matches, assign_many, match, match_overlapping, matching_cost
 from sam3.train.module import DetectorModule, OptimizerConfig
 from sam3.train.targets import PairBatch
 
@@ -111,7 +111,7 @@ def test_several_queries_answer_for_an_object_the_nearest_of_its_own_pair_first(
     here, near, far = [0.1, 0.1, 0.3, 0.3], [0.12, 0.1, 0.3, 0.3], [0.6, 0.6, 0.9, 0.9]
     boxes = torch.tensor([[far, here, near], [here, near, far]])
     targets = [torch.tensor([here]), torch.tensor([far])]
-    found = match_many(torch.zeros(2, 3), boxes, targets, MatchCosts(), several=2)
+    found = assign_many(matching_cost(torch.zeros(2, 3), boxes, targets, MatchCosts()), targets, several=2)
     assert found.pair.tolist() == [0, 0, 1, 1] and found.target.tolist() == [0, 0, 1, 1]
     assert found.query[:2].tolist() == [1, 2] and found.query[2] == 2
 
