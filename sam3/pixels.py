@@ -9,6 +9,7 @@ the aspect ratio, also as published.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -148,11 +149,30 @@ def distinct(masks: NDArray[np.bool_], most: float = DUPLICATE_IOU) -> NDArray[n
 
 
 def enlarge(masks: FloatArray, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Mask logits (N, h, w) -> bool (N, H, W): bilinear, then above zero."""
+    """Mask logits (N, h, w) -> bool (N, H, W): bilinear, then above zero.
+
+    Only the surroundings of what is above zero are enlarged: nowhere else can a blend of neighbours be.
+    """
     height, width = size
     out = np.zeros((len(masks), height, width), bool)
     for at, mask in enumerate(masks):
-        out[at] = (
-            cv2.resize(np.ascontiguousarray(mask, np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0
-        )
+        above = mask > 0
+        rows, columns = np.flatnonzero(above.any(1)), np.flatnonzero(above.any(0))
+        if not len(rows):
+            continue
+        (y, tall), (x, wide) = _surroundings(rows, len(mask), height), _surroundings(columns, mask.shape[1], width)
+        part = np.ascontiguousarray(mask[y, x], np.float32)
+        pixels = (wide.stop - wide.start, tall.stop - tall.start)
+        out[at, tall, wide] = cv2.resize(part, pixels, interpolation=cv2.INTER_LINEAR) > 0
     return out
+
+
+def _surroundings(hits: NDArray[np.intp], cells: int, pixels: int) -> tuple[slice, slice]:
+    """The cells from the first hit to the last with a neighbour on each side, and the pixels that they become.
+
+    They begin and end where a border of cells is a border of pixels, so that a part is enlarged as the whole would be.
+    """
+    step = cells // math.gcd(cells, pixels)
+    first, last = max(int(hits[0]) - 1, 0) // step * step, min(int(hits[-1]) + 2, cells)
+    last = -(-last // step) * step
+    return slice(first, last), slice(first * pixels // cells, last * pixels // cells)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from sam3.errors import BadInput
-from sam3.pixels import check_image, distinct, from_model, normalise_boxes, to_model
+from sam3.pixels import check_image, distinct, enlarge, from_model, normalise_boxes, to_model
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,21 @@ def test_of_masks_that_show_one_thing_the_best_stays() -> None:
     assert distinct(masks).tolist() == [0, 2]
     assert distinct(masks, most=0.7).tolist() == [0, 2, 3]
     assert distinct(masks[:0]).tolist() == []
+
+
+@pytest.mark.parametrize("size", [(480, 640), (1080, 1920), (333, 517), (48, 80), (64, 64), (7, 200)])
+def test_enlarging_the_surroundings_is_enlarging_the_whole(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    masks = rng.normal(size=(12, 64, 64)).astype(np.float32)
+    for at, mask in enumerate(masks):
+        mask[:] = cv2.GaussianBlur(mask, (0, 0), 1 + at) * (5 + at) - 1  # a few blobs, some at the border
+    masks[3] = -1.0
+    masks[4] = -1.0
+    masks[4, 63, 0] = 1.0
+    masks[5] = 1.0
+    whole = np.stack([cv2.resize(mask, size[::-1], interpolation=cv2.INTER_LINEAR) for mask in masks])
+    out = enlarge(masks, size)
+    assert not out[3].any() and out[5].all() and 0 < out.mean() < 0.9
+    clear = np.abs(whole) > 1e-4  # the order of additions decides at zero itself
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal(out[clear], (whole > 0)[clear])
