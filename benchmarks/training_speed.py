@@ -1,7 +1,9 @@
 """Samples a second of heads-only fine-tuning with masks: cached, uncached, and stock transformers with a plain loop.
 
     python benchmarks/training_speed.py                        # sam3-lite, this machine
-    python benchmarks/training_speed.py --full-size --batch 8  # SAM 3's own size, random weights, 1008 px; wants a GPU
+    python benchmarks/training_speed.py --full-size --batch 8 --mask-points 12544   # SAM 3's own size, random weights,
+                                                                                    # 1008 px; wants a GPU
+    ... --full-size --reduced --batch 8 --mask-points 12544    # the same parts and code at 64 px, to try the command
 
 All train the same parameters on the same pairs, side by side, in turns. `cached` and `uncached` are this repository's
 training step in the precision it chooses here, with masks of matched queries only (`loss.semantic_on_negatives=false`);
@@ -56,17 +58,18 @@ FROZEN = (ENCODER, "text_encoder")
 LOSS = LossConfig()
 
 
-def base(full_size: bool, checkpoint: str, folder: Path) -> Checkpoint:
-    """The weights to train: a checkpoint, or SAM 3's own shape with random numbers."""
-    if not full_size:
-        return load_checkpoint(checkpoint)
-    from sam3.checkpoint import sam3_config
+def base(args: argparse.Namespace, folder: Path) -> Checkpoint:
+    """The weights to train: a checkpoint, or SAM 3's own shape (or a reduced one) with random numbers."""
+    if not args.full_size:
+        return load_checkpoint(args.checkpoint)
+    from sam3.checkpoint import sam3_config, tiny_config
     from sam3.detector import Sam3Detector
 
     torch.manual_seed(0)
     build_tokenizer_file(folder / "tokenizer.json")
-    model = Sam3Detector(sam3_config()).eval()
-    return Checkpoint("random weights", folder, model, Tokenizer.load(folder), 1008, "random")
+    model = Sam3Detector(tiny_config() if args.reduced else sam3_config()).eval()
+    side = int(model.config.vision_config.backbone_config.image_size)
+    return Checkpoint("random weights", folder, model, Tokenizer.load(folder), side, "random")
 
 
 def sides(loaded: Checkpoint) -> tuple[int, int]:
@@ -232,7 +235,7 @@ def contenders(args: argparse.Namespace, folder: Path, device: str) -> Iterator[
     loss = LossConfig(mask_points=args.mask_points, semantic_on_negatives=False)
 
     def fresh() -> Checkpoint:
-        loaded = base(args.full_size, args.checkpoint, folder)
+        loaded = base(args, folder)
         loaded.model.set_attn_implementation("sdpa" if device == "cuda" else "eager")
         if args.full_size:
             checkpoint_activations(loaded.model)
@@ -260,10 +263,10 @@ def contenders(args: argparse.Namespace, folder: Path, device: str) -> Iterator[
     yield "cached_everywhere", lambda: ours(True, loss=replace(loss, semantic_on_negatives=True))
     yield "cached_channels_last", lambda: ours(True, channels_last=True)
     yield "uncached", lambda: ours(False)
-    yield "stock", lambda: Stock(base(args.full_size, args.checkpoint, folder), chosen, args.batch, device)
+    yield "stock", lambda: Stock(base(args, folder), chosen, args.batch, device)
     yield (
         "stock_mixed",
-        lambda: Stock(base(args.full_size, args.checkpoint, folder), chosen, args.batch, device, mixed=True),
+        lambda: Stock(base(args, folder), chosen, args.batch, device, mixed=True),
     )
     if args.curve:
         yield "curve", curves(ours, args.curve)
@@ -274,6 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="sam3-lite")
     parser.add_argument("--full-size", action="store_true", help="SAM 3's own shape with random weights, 1008 px")
+    parser.add_argument("--reduced", action="store_true", help="with --full-size: its parts at the smallest size")
     parser.add_argument("--pairs", default="data/splits/train.json")
     parser.add_argument("--images", default="data/raw/images")
     parser.add_argument("--pictures", type=int, default=32, help="half of them positive")
@@ -288,6 +292,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/training_speed.json"))
     args = parser.parse_args()
+    if args.reduced and not args.full_size:
+        parser.error("--reduced goes with --full-size; sam3-lite is small as it is.")
     if args.threads:
         torch.set_num_threads(args.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -316,7 +322,9 @@ def main() -> None:
     results["cached_is_faster_by"] = {name: best / results[name]["samples_per_second"] for name in names}
     hardware = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU"
     about = {
-        "checkpoint": "SAM 3's shape, random weights" if args.full_size else args.checkpoint,
+        "checkpoint": f"SAM 3's {'parts, 64 px' if args.reduced else 'shape'}, random weights"
+        if args.full_size
+        else args.checkpoint,
         "hardware": f"{hardware}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "precision": precision("auto", int(device == "cuda")),
