@@ -6,7 +6,9 @@ random weights find nothing at 0.5. Writes JSON with hardware, versions, medians
 and what the roofline allows on an H200.
 
     python benchmarks/engines.py --model lite                                     # CPU: torch, its fast path, onnx, jax, stock
-    python benchmarks/engines.py --model full --engines stock,stock-compiled,torch-best,jax --device cuda   # one GPU
+    python benchmarks/engines.py --model full --engines stock,stock-compiled,torch-best,jax,keras-hub --device cuda   # one GPU
+
+`keras-hub` (`keras_hub_opponent.py` says how to get it) has the published backbone only: `full`, or `small` to try it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ import torch
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from stock import StockEngine  # a neighbour, not a package
+from keras_hub_opponent import KerasHubEngine  # neighbours, not a package
+from stock import StockEngine
 
 from sam3.checkpoint import STARTER, WEIGHTS, lite_config, load_checkpoint, sam3_config, save_checkpoint, tiny_config
 from sam3.detector import Sam3Detector
@@ -55,6 +58,8 @@ def make(name: str, checkpoint: str, graphs: Path, device: str) -> Any:
     bf16 = device != "cpu"
     if name.startswith("stock"):
         return StockEngine(checkpoint, device=device, compiled=name.endswith("compiled"), bf16=bf16)
+    if name == "keras-hub":
+        return KerasHubEngine(checkpoint, bf16=bf16)
     if name == "onnx":
         return load_engine("onnx", checkpoint=graphs, device=device)
     if name == "tensorrt":
@@ -139,7 +144,7 @@ def summary(seconds: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
         }
         eight, one = (np.median(todo[f"image + {n}"]) for n in ("8 phrases", "1 phrase"))
         report[name]["8 phrases / 1 phrase"] = float(eight / one)
-    for opponent in ("stock", "stock-compiled"):
+    for opponent in ("stock", "stock-compiled", "keras-hub"):
         for name in report if opponent in report else ():
             report[name][f"faster than {opponent}"] = {
                 task: report[opponent][task]["median_ms"] / report[name][task]["median_ms"] for task in seconds[name]
