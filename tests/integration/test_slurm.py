@@ -150,6 +150,24 @@ def test_preempted_and_killed_it_finishes_as_if_nothing_had_happened(
 
 
 @pytest.mark.slow
+def test_at_its_time_limit_it_is_saved_requeued_and_goes_on(
+    cluster: slurm_cluster.SlurmCluster, repo_root: Path, place: Path
+) -> None:
+    """The shortest limit there is. SLURM looks at limits now and then only: the warning comes up to a minute early."""
+    limit = [*ON_CLUSTER, "--cpu-processes", "1", "--time", "1", "--signal-before", "20"]
+    view = View(cluster, command(repo_root, place, "limited", *limit, epochs=4000), place / "limited/run")
+    view.until(lambda: cluster.state(view.job) == "PENDING" and view.step() > 0, "requeued at its limit", 170)
+    logs = "".join(path.read_text() for path in (place / "limited/run/slurm").glob("*_log.out"))
+    saved = re.findall(r"SIGUSR2: step (\d+) saved", logs)
+    assert len(saved) == 1, logs[-1500:]
+    view.start_now()
+    view.until(lambda: view.step() > int(saved[0]) and cluster.state(view.job) == "RUNNING", "going on")
+    assert "Restarts=1" in cluster.ask("scontrol", "show", "job", "-o", view.job)
+    cluster.ask("scancel", view.job)
+    view.until(lambda: view.process.poll() is not None, "told that it was cancelled")
+
+
+@pytest.mark.slow
 def test_a_rank_that_fails_is_named_and_the_job_not_repeated(
     cluster: slurm_cluster.SlurmCluster, repo_root: Path, place: Path
 ) -> None:
