@@ -18,7 +18,7 @@ from sam3.errors import BadInput
 from sam3.files import read_json, write_json
 from sam3_agent.loop_settings import FILE, LoopSettings, load_loop
 from sam3_agent.promotion.aliases import crown, standing
-from sam3_agent.promotion.frozen import FROZEN, check_apart, freeze
+from sam3_agent.promotion.apart import check_apart
 from sam3_agent.promotion.gate import Decision, decide
 from sam3_agent.promotion.slices import slices_of
 from sam3_agent.promotion.trials import KEPT, run_trial
@@ -30,7 +30,7 @@ OUT = Path("reports/promotion.json")
 def promote(
     candidate: Annotated[str, typer.Option(help="Checkpoint folder of the candidate.")] = "models/finetuned",
     champion: Annotated[str, typer.Option(help="What it must beat; the registry's champion when left out.")] = "",
-    val: Annotated[Path, typer.Option(help="Validation pairs; frozen the first time.")] = Path("data/splits/val.json"),
+    val: Annotated[Path, typer.Option(help="Validation pairs.")] = Path("data/splits/val.json"),
     hard: Annotated[Path | None, typer.Option(help="Pairs of new hard cases that were not trained on.")] = None,
     train: Annotated[Path, typer.Option(help="Training pairs, which must not hold frozen pictures.")] = Path(
         "data/splits/train.json"
@@ -61,32 +61,30 @@ def weigh(
     train: Path,
     config: Path,
     latency: int = 8,
-    frozen: Path = FROZEN,
     kept: Path = KEPT,
 ) -> dict[str, Any]:
     """The decision as reports/promotion.json has it; nothing in the registry changes.
 
     Raises:
-        BadInput: the frozen set has changed or was trained on, or files cannot be used.
+        BadInput: what is measured on was trained on, or files cannot be used.
     """
     from sam3.eval.provenance import checkpoint_line
     from sam3.eval.settings import load_settings
 
     measuring = replace(load_settings(config), bootstrap=1)  # intervals are of the gain, computed in the gate
     images = Path(measuring.images)
-    truth = freeze(val, images, frozen)
-    for other in (train, *([hard] if hard else [])):
-        if other.is_file():
-            check_apart(truth, other, images)
+    for measured_on in (val, *([hard] if hard else [])):
+        if train.is_file():
+            check_apart(measured_on, train, images)
     with tempfile.TemporaryDirectory() as work:
         weights, origin = champion_weights(settings.promotion.name, champion, Path(work))
         rules = settings.promotion
-        trial = run_trial("validation", truth, weights, candidate, measuring, kept)
+        trial = run_trial("validation", val, weights, candidate, measuring, kept)
         hard_trial = run_trial("hard cases", hard, weights, candidate, measuring, kept) if hard else None
-        speed = _latency(weights, candidate, truth, images, latency) if latency else None
-        decision = decide(trial, rules, slices=slices_of(truth), hard=hard_trial, latency=speed)
+        speed = _latency(weights, candidate, val, images, latency) if latency else None
+        decision = decide(trial, rules, slices=slices_of(val), hard=hard_trial, latency=speed)
         about = {"champion": {**checkpoint_line(weights), "name": origin}, "candidate": checkpoint_line(candidate)}
-    return {**decision.to_json(), **about, "val": str(truth), "hard": str(hard) if hard else None}
+    return {**decision.to_json(), **about, "val": str(val), "hard": str(hard) if hard else None}
 
 
 def install(settings: LoopSettings, outcome: dict[str, Any]) -> dict[str, Any]:

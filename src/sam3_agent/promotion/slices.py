@@ -96,4 +96,3 @@ def _names(row: Mapping[str, Any], sizes: list[float]) -> Iterable[str]:
     else:
         yield "negatives"
     yield from (str(name) for name in row.get("slices", ()))
-

@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`: thumbs and "this is wrong", kept with the reply they are about."""
+"""`POST /v1/feedback`: thumbs and "this is wrong", kept with query, plan, picture hashes and version of the answer."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ async def feedback(form: FeedbackRequest, service: TheService, owner: Owner) -> 
         content = form.model_dump(exclude={"reply", "verdict"}, exclude_defaults=True)
         if form.note:
             content["note"] = sound(form.note)
+        answered = service.talks.answers.about(form.reply) or service.store.answered(owner, form.reply)
+        if answered is not None:
+            content["answered"] = answered.to_json()
         return service.store.note(owner, form.reply, form.verdict, content)
 
     number = await service.run(work)

@@ -21,6 +21,7 @@ from sam3_agent.cache.keys import fingerprint
 from sam3_agent.conversation import Agent, Found, Session
 from sam3_agent.execution.doubt import Mirror
 from sam3_agent.execution.media import Medium
+from sam3_agent.monitoring.answered import Answers
 from sam3_agent.reply import Reply
 from sam3_agent.service.answers import to_api
 from sam3_agent.service.errors import Refused
@@ -63,6 +64,7 @@ class Conversations:
         self._locks: OrderedDict[tuple[str, str], threading.RLock] = OrderedDict()
         self._lock = threading.Lock()
         self._given: OrderedDict[str, str] = OrderedDict()  # reply -> owner
+        self.answers = Answers()
         self._with_clips: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def about_clip(self, asked: Asked) -> bool:
@@ -86,6 +88,7 @@ class Conversations:
         reply.timings["load"] = reply.timings.get("load", 0.0) + loaded
         reply.timings["total"] = reply.timings.get("total", 0.0) + loaded
         self._remember(asked.number, asked.owner)
+        self.answers.keep(asked.number, asked.query, reply)
         return reply
 
     def give(self, number: str, owner: str, medium: Medium) -> int:
@@ -116,6 +119,7 @@ class Conversations:
                 reply = session.point_out(picture, box)
                 self._save(number, owner, session, {}, (query, reply, reply_id))
         self._remember(reply_id, owner)
+        self.answers.keep(reply_id, query, reply)
         return reply
 
     def forget(self, number: str, owner: str) -> None:

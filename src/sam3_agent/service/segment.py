@@ -42,6 +42,7 @@ async def segment(form: SegmentRequest, service: TheService, owner: Owner) -> di
         reply = by_example(service.agent, picture, form) if form.boxes else by_name(service.agent, picture, form)
         service.metrics.answered(reply)
         service.talks._remember(number, owner)
+        service.talks.answers.keep(number, form.concept or "like the boxes", reply)
         return to_api(reply, number, form.masks)
 
     return await service.run(work)  # type: ignore[no-any-return]

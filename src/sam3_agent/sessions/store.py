@@ -38,6 +38,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sam3.errors import BadInput, Unavailable
 from sam3_agent.execution.media import Medium, Picture
+from sam3_agent.monitoring.answered import Answered, of_turn
 
 DEFAULT_URL = "sqlite:///sessions.db"
 WEEK = 7 * 86_400.0
@@ -204,6 +205,14 @@ class SessionStore:
         asked = select(func.count()).select_from(TURNS.join(CONVERSATIONS, both))
         with self._engine.begin() as db:
             return bool(db.execute(asked.where(TURNS.c.id == turn, CONVERSATIONS.c.owner == owner)).scalar())
+
+    def answered(self, owner: str, turn: str) -> Answered | None:
+        """What a stored turn of this owner was about; None when it is not kept."""
+        both = TURNS.c.conversation == CONVERSATIONS.c.id
+        chosen = select(TURNS.c.query, TURNS.c.reply).select_from(TURNS.join(CONVERSATIONS, both))
+        with self._engine.begin() as db:
+            row = db.execute(chosen.where(TURNS.c.id == turn, CONVERSATIONS.c.owner == owner)).first()
+        return None if row is None else of_turn(row.query, json.loads(row.reply))
 
     def feedback(self, limit: int = 1000) -> list[dict[str, Any]]:
         """What people thought, newest first."""

@@ -171,6 +171,8 @@ def test_feedback_is_kept_with_its_reply(client: TestClient, park: str) -> None:
     sent = {"reply": reply, "verdict": "wrong", "note": "one is a fox", "instance": 1, "media": 0}
     assert client.post("/v1/feedback", json=sent).status_code == 201
     [kept] = client.app.state.service.store.feedback()  # type: ignore[attr-defined]
+    answered = kept["answered"]
+    assert answered["query"] and answered["plan"] and answered["model"] and len(answered["pictures"][0]) >= 32
     assert kept["reply"] == reply and kept["note"] == "one is a fox" and kept["instance"] == 1
     assert 'sam3_agent_feedback_total{verdict="wrong"} 1.0' in client.get("/metrics").text
     assert client.post("/v1/feedback", json={"reply": reply, "verdict": "wrong"}).status_code == 400
