@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
+from torchmetrics.functional.classification import binary_auroc
 from tqdm import tqdm
 
 from sam3.engines import load_engine
@@ -31,7 +32,7 @@ from sam3.files import write_json
 from sam3.pretrain.stream import SceneMaker, StreamConfig, hold_back
 from sam3.scenes.compose import Scene, SceneObject
 from sam3.scenes.pack import Cutout, Pack
-from sam3.scenes.phrases import Vocabulary, Wording, negative_phrase, positive_phrase
+from sam3.scenes.phrases import Vocabulary, Wording, negative_phrase, plural, positive_phrase
 from sam3.types import Detections, Prompt
 
 ASKED = 40  # concepts asked of every empty photograph
@@ -71,9 +72,14 @@ def score(number: int, found: Detections, things: list[SceneObject]) -> PairScor
 
 
 def open_vocabulary(engine: Any, held: Held, scenes: int) -> dict[str, float]:
-    """cgF1 and its parts on plain names, positives and negatives alike; IoU of matched instances."""
+    """cgF1 and its parts on plain names, as many positives as negatives; IoU of matched instances.
+
+    Near half of the negatives are of the kind of an object that is there ("goose" where a duck is). How well presence
+    tells positives from those, and from negatives of other kinds, is the area under the ROC curve.
+    """
     plain = Wording(specific=1.0, colour=0, size=0, plural=0.3)
     pairs: list[PairScore] = []
+    presence: dict[str, list[float]] = {"shown": [], "same kind": [], "other kind": []}
     for number in tqdm(range(scenes), desc="open vocabulary"):
         scene, shown, rng = held.maker(number)
         if not scene.objects:
@@ -85,6 +91,8 @@ def open_vocabulary(engine: Any, held: Held, scenes: int) -> dict[str, float]:
             score(len(pairs) + at, answer, [scene.objects[index] for index in phrase.objects])
             for at, (phrase, answer) in enumerate(zip(phrases, found, strict=True))
         ]
+        for phrase, answer in zip(phrases, found, strict=True):
+            presence["shown" if phrase.objects else nearness(phrase.text, scene, held)].append(answer.presence)
     metric = CgF1("segm", tuple(pairs))
     ious = [hit.iou for pair in pairs for hit in pair.matches if hit.iou >= 0.5]
     return {
@@ -93,7 +101,21 @@ def open_vocabulary(engine: Any, held: Held, scenes: int) -> dict[str, float]:
         "pmf1": metric.pmf1,
         "il_mcc": metric.il_mcc,
         "matched_iou": float(np.mean(ious)) if ious else 0.0,
+        "presence_auc_same_kind": auc(presence["shown"], presence["same kind"]),
+        "presence_auc_other_kind": auc(presence["shown"], presence["other kind"]),
     }
+
+
+def nearness(text: str, scene: Scene, held: Held) -> str:
+    """Whether a name belongs to the kind of an object in the scene: "same kind" or "other kind"."""
+    near = {name for thing in scene.objects for name in held.vocabulary.by_kind[thing.cutout.kind]}
+    return "same kind" if text in near | {plural(name) for name in near} else "other kind"
+
+
+def auc(positive: list[float], negative: list[float]) -> float:
+    """Area under the ROC curve."""
+    truth = [1] * len(positive) + [0] * len(negative)
+    return float(binary_auroc(torch.tensor(positive + negative), torch.tensor(truth)))
 
 
 def attributes(engine: Any, held: Held, scenes: int) -> dict[str, float]:
@@ -141,8 +163,8 @@ def exemplars(engine: Any, pack: Pack, scenes: int) -> dict[str, float]:
         if len(mine) < 2:
             continue
         [found] = ask(engine, scene, [Prompt(boxes=mine[0].box[None])])
-        pair = score(number, found, mine)
-        hits, total = hits + int(pair.tp[0]), total + len(mine)
+        pair = score(number, found, mine[1:])  # the one in the box is no find
+        hits, total = hits + int(pair.tp[0]), total + len(mine) - 1
     return {"instances": total, "recall": hits / max(total, 1)}
 
 
