@@ -13,19 +13,19 @@ from sam3.errors import BadInput
 from sam3.files import read_json
 
 
-def check_apart(measured: Path, train: Path, images: Path) -> None:
+def check_apart(measured: Path, pictures: Path, train: Path, images: Path) -> None:
     """Refuse an SA-Co file that shares a picture with a training file, under whatever name.
 
     Args:
-        images: the folder that `file_name` of both is relative to.
+        pictures: the folder that file names in `measured` are relative to. images: that of `train`.
 
     Raises:
         BadInput: they share one; names it.
     """
     held = names_of(measured)
-    contents = {_sha256(images / name): name for name in sorted(held)}
+    contents = {_sha256(pictures / name): name for name in sorted(held)}
     for name in sorted(names_of(train)):
-        same = name if name in held else contents.get(_sha256(images / name))
+        same = name if name in held and pictures == images else contents.get(_sha256(images / name))
         if same is not None:
             raise BadInput(
                 f"{train}: {name} is {same} of {measured}, which must never be trained on. Split anew, or take it out "

@@ -31,7 +31,9 @@ def promote(
     candidate: Annotated[str, typer.Option(help="Checkpoint folder of the candidate.")] = "models/finetuned",
     champion: Annotated[str, typer.Option(help="What it must beat; the registry's champion when left out.")] = "",
     val: Annotated[Path, typer.Option(help="Validation pairs.")] = Path("data/splits/val.json"),
-    hard: Annotated[Path | None, typer.Option(help="Pairs of new hard cases that were not trained on.")] = None,
+    hard: Annotated[
+        Path | None, typer.Option(help="New hard cases, not trained on; pictures beside it in images/.")
+    ] = None,
     train: Annotated[Path, typer.Option(help="Training pairs, which must not hold frozen pictures.")] = Path(
         "data/splits/train.json"
     ),
@@ -73,14 +75,18 @@ def weigh(
 
     measuring = replace(load_settings(config), bootstrap=1)  # intervals are of the gain, computed in the gate
     images = Path(measuring.images)
-    for measured_on in (val, *([hard] if hard else [])):
-        if train.is_file():
-            check_apart(measured_on, train, images)
+    hard_images = hard.parent / "images" if hard else images
+    for measured_on, pictures in ((val, images), (hard, hard_images)):
+        if measured_on is not None and train.is_file():
+            check_apart(measured_on, pictures, train, images)
     with tempfile.TemporaryDirectory() as work:
         weights, origin = champion_weights(settings.promotion.name, champion, Path(work))
         rules = settings.promotion
         trial = run_trial("validation", val, weights, candidate, measuring, kept)
-        hard_trial = run_trial("hard cases", hard, weights, candidate, measuring, kept) if hard else None
+        hard_trial = None
+        if hard:
+            there = replace(measuring, images=str(hard_images))
+            hard_trial = run_trial("hard cases", hard, weights, candidate, there, kept)
         speed = _latency(weights, candidate, val, images, latency) if latency else None
         decision = decide(trial, rules, slices=slices_of(val), hard=hard_trial, latency=speed)
         about = {"champion": {**checkpoint_line(weights), "name": origin}, "candidate": checkpoint_line(candidate)}

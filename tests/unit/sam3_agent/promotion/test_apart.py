@@ -22,7 +22,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def test_two_sides_that_share_nothing_pass(place: Path) -> None:
-    check_apart(place / "val.json", place / "train.json", place / "images")
+    check_apart(place / "val.json", place / "images", place / "train.json", place / "images")
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "copy of a.jpg"])
@@ -30,4 +30,4 @@ def test_a_shared_picture_is_refused_under_any_name(place: Path, name: str) -> N
     (place / "images" / name).write_bytes(b"a" * 9)
     write_json(place / "train.json", {"images": [{"id": 2, "file_name": name}], "annotations": []})
     with pytest.raises(BadInput, match="must never be trained on"):
-        check_apart(place / "val.json", place / "train.json", place / "images")
+        check_apart(place / "val.json", place / "images", place / "train.json", place / "images")
