@@ -30,8 +30,8 @@ from sam3_agent.dataset_versions.facts import (
     read_lineage,
     write_facts,
 )
-from sam3_agent.dataset_versions.frozen import freeze, load_frozen
 from sam3_agent.etl.catalogue import Catalogue
+from sam3_agent.etl.frozen import freeze, load_frozen
 from sam3_agent.etl.likeness import look_at
 from sam3_agent.etl.pairing import Verdict
 from sam3_agent.etl.saco import SacoWriter

@@ -97,6 +97,11 @@ def repair(points: Points, width: int, height: int, min_area: float = 0.0) -> Ou
     return _measured(_tidy(polygon), min_area, rules)
 
 
+def union(rings: list[Points]) -> Outline:
+    """The outlines of what any of several valid rings (K, 2) encloses."""
+    return _measured(_tidy(shapely.union_all([shapely.polygons(ring) for ring in rings])), 0.0, ())
+
+
 def _tidy(geometry: BaseGeometry) -> BaseGeometry:
     """Snap to the grid without breaking validity, drop lines and crumbs, fill holes."""
     parts = sorted(_parts(shapely.set_precision(geometry, GRID)), key=lambda part: -part.area)

@@ -113,7 +113,8 @@ def _name(row: Any) -> str:
 def _read_shape(name: str, row: dict[str, Any], line: int, scale: float) -> Shape:
     points = _points(row.get("points")) * scale
     drawn, outline = _outline(row.get("shape_type") or "polygon", points)
-    return Shape(name, outline, drawn, line)
+    group = row.get("group_id")
+    return Shape(name, outline, drawn, line, group if type(group) is int else None)
 
 
 def _points(value: Any) -> Points:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from sam3_agent.etl.catalogue import Entry
-from sam3_agent.etl.geometry import repair
+from sam3_agent.etl.geometry import repair, union
 from sam3_agent.etl.labels_labelme import read_labelme
 from sam3_agent.etl.labels_yolo import read_yolo
 from sam3_agent.etl.naming import Vocabulary
@@ -145,16 +145,17 @@ class Pairing:
         meaning = self.vocabulary.meaning
         # a goose that could not be read hides no hen; a shape of unknown class may
         complete = not any(not name or meaning(name) == "concept" for name, _ in sheet.lost)
-        instances = []
+        instances: dict[tuple[int, int | None], Instance] = {}
         for shape in sheet.shapes:
             if meaning(shape.name) != "concept":
                 continue
             instance, rejected = self._instance(shape, picture, label, verdict)
             if instance:
-                instances.append(instance)
+                key = (len(instances), None) if shape.group is None else (-1, shape.group)
+                instances[key] = _joined(instances[key], instance) if key in instances else instance
             elif rejected not in HARMLESS:
                 complete = False
-        return instances, complete
+        return list(instances.values()), complete
 
     def _instance(self, shape: Shape, picture: Picture, label: str, verdict: Verdict) -> tuple[Instance | None, str]:
         """The repaired shape, or None and the rule that rejects it."""
@@ -176,3 +177,9 @@ class Pairing:
     def _source(self, entry: Entry) -> str:
         match = self.group.search(entry.stem)
         return (match and match.group(1)) or entry.path.rpartition(".")[0]
+
+
+def _joined(first: Instance, part: Instance) -> Instance:
+    """One individual of two outlines, as when something stands in front of it."""
+    whole = union([*first.polygons, *part.polygons])
+    return Instance(whole.polygons, whole.area, whole.bbox, first.drawn_as, first.file, first.line)

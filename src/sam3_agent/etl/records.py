@@ -41,12 +41,16 @@ class LabelProblem:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """One outline as somebody drew it: `points` (K, 2) xy in pixels, finite, possibly outside the picture."""
+    """One outline as somebody drew it: `points` (K, 2) xy in pixels, finite, possibly outside the picture.
+
+    `group`: outlines of one name and group are parts of one individual; None: it stands alone.
+    """
 
     name: str
     points: Points
     drawn_as: Drawn
     line: int
+    group: int | None = None
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from sam3.errors import BadInput
 from sam3.files import read_json, write_json
+from sam3_agent.etl.frozen import FOLDER, PAIRS, FrozenValidation, load_frozen
 from sam3_agent.etl.saco import SacoFile, read_saco
 from sam3_agent.etl.tally import NO_NEGATIVES
 from sam3_agent.params import load_params
@@ -70,11 +71,23 @@ def split(
     """Split the pairs into a training and a validation side that share no source."""
     settings = load_params(params)
     folder = raw or Path(settings.data.raw)
-    sides = choose_sides(read_saco(pairs), folder / "images", settings.split.val_share, settings.split.seed)
+    frozen = load_frozen(folder)
+    read = read_saco(pairs)
+    if frozen is None:
+        sides = choose_sides(read, folder / "images", settings.split.val_share, settings.split.seed)
+    else:
+        sides = frozen_sides(read, folder / "images", frozen)
     report = split_report(sides, settings.split.val_share, read_individuals(folder / "barnyard.json"))
+    report["frozen"] = frozen is not None
+    report["left_out"] = len(read.images) - len(sides.pairs.images)
     negatives = sides.validation & (sides.counts == 0)
-    for name, mask in (("train", ~sides.validation), ("val", sides.validation), ("negatives", negatives)):
-        sides.side(mask).write(out / f"{name}.json")
+    written = {"train": sides.side(~sides.validation), "val": sides.side(sides.validation)}
+    if frozen is not None:  # its ids stay, too: the file is the same byte for byte
+        written["val"] = read_saco(folder / FOLDER / PAIRS)
+        empty = {row["id"] for row, count in written["val"].counts() if count == 0}
+        written["negatives"] = written["val"].subset(empty)
+    for name, side in ({"negatives": sides.side(negatives)} | written).items():
+        side.write(out / f"{name}.json")
     write_json(reports / "split.json", report)
     _show(report)
 
@@ -107,6 +120,38 @@ def choose_sides(pairs: SacoFile, images: Path, share: float, seed: int) -> Side
         )
     counts = np.array([count for _, count in pairs.counts()], np.int64)
     sides = Sides(pairs, groups, choose_validation(groups, strata(counts), share, seed), counts)
+    _refuse_without_positives(sides)
+    return sides
+
+
+def frozen_sides(pairs: SacoFile, images: Path, frozen: FrozenValidation) -> Sides:
+    """The sides when validation is frozen: what is not in it is for training, unless it comes too near.
+
+    Raises:
+        BadInput: a frozen picture is gone, or training would have no positives.
+    """
+    from sam3_agent.etl.grouping import group_pictures
+    from sam3_agent.etl.likeness import look_at
+
+    _refuse_unreadable(pairs, images)
+    names = {row["file_name"] for row in pairs.images}
+    gone = sorted(frozen.files - names)
+    if gone:
+        raise BadInput(
+            f"{images / gone[0]}: {len(gone)} pictures of the frozen validation split are gone. Restore them."
+        )
+    rows = track(pairs.images, "likeness", console=Console(stderr=True), transient=True)
+    looks = [look_at(images / row["file_name"]) for row in rows]
+    sources = [str(row.get("source", row["file_name"])) for row in pairs.images]
+    kept = [
+        at for at, row in enumerate(pairs.images)
+        if row["file_name"] in frozen.files or not frozen.touches(looks[at], sources[at])
+    ]  # fmt: skip
+    inside = pairs.subset({pairs.images[at]["id"] for at in kept})
+    groups = group_pictures([sources[at] for at in kept], [looks[at] for at in kept])
+    validation = np.array([row["file_name"] in frozen.files for row in inside.images])
+    counts = np.array([count for _, count in inside.counts()], np.int64)
+    sides = Sides(inside, groups, validation, counts)
     _refuse_without_positives(sides)
     return sides
 
