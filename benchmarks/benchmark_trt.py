@@ -1,6 +1,6 @@
 """Time of an encoder and a decoder: python benchmarks/benchmark_trt.py --encoder FILE --decoder FILE
 
-    python benchmarks/benchmark_trt.py --encoder models/engines/trunk.engine --decoder models/engines/ground.engine
+    python benchmarks/benchmark_trt.py --encoder models/engines/image_encoder.engine --decoder models/engines/decoder.engine
     python benchmarks/benchmark_trt.py --encoder models/export/image_encoder.onnx --decoder models/export/decoder.onnx
 
 A file is a built TensorRT engine (refused when it was built elsewhere) or an ONNX graph, which ONNX Runtime runs on the

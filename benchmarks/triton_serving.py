@@ -1,10 +1,15 @@
-"""perf_analyzer against `sam3`: batching, server overhead, and what the caches are worth, side by side in one run.
+"""perf_analyzer against `sam3`: batching, server overhead, what the caches are worth, and memory over 5,000 requests.
 
-    python benchmarks/triton_serving.py --model sam3-lite [--seconds 10] [--json benchmarks/results/triton_serving.json]
+    python benchmarks/triton_serving.py --model sam3-lite --json benchmarks/results/triton_serving.json      # 6 minutes
+    python benchmarks/triton_serving.py --pieces overhead,answer --seconds 2                               # a look
+
+Each piece has a server of its own: `overhead` (new pictures over gRPC and in process, alternating), `new` (perf_analyzer
+at concurrency 1 and 8, no caches), `embedding` and `answer` (the same pictures again, with what is remembered), and
+`memory` (5,000 requests with small pictures: resident memory of server and client). With --json the pieces of several
+calls come together in one file, as long as checkpoint and machine are the same.
 
 Needs `perf_analyzer` (PyPI: perf-analyzer) on the path, or its command line in PERF_ANALYZER: its wheel wants glibc
-2.38, on older systems `ld-linux-x86-64.so.2 --library-path DIR perf_analyzer` of a newer one. The same command
-measures a GPU host: package with --backend tensorrt, and give the running server's address with --address.
+2.38, on older systems `ld-linux-x86-64.so.2 --library-path DIR perf_analyzer` of a newer one.
 """
 
 from __future__ import annotations
@@ -14,21 +19,24 @@ import base64
 import csv
 import json
 import os
-import platform
 import shlex
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from tqdm import tqdm
 
 from sam3.engines.onnx_engine import OnnxEngine
+from sam3.engines.triton_engine import TritonEngine
 from sam3.errors import Unavailable
+from sam3.eval.provenance import hardware_line
 from sam3.files import write_json
 from sam3.images import read_image
 from sam3.triton.client import Connection, texts
@@ -42,6 +50,7 @@ from sam3_agent.serving.up import prepare
 
 OUTPUTS = ("boxes", "scores", "phrase_index", "presence", "masks")
 PICTURE = Path("data/demo/yard.jpg")
+PIECES = ("overhead", "new", "embedding", "answer", "memory")
 
 
 def pictures(count: int) -> list[UInt8Array]:
@@ -135,10 +144,16 @@ def overhead(server: TritonServer, graphs: Path, threads: int, rounds: int) -> d
     return {"in_process_p50": float(np.median(inside)), "served_p50": float(np.median(served))}
 
 
+def family(server: TritonServer) -> list[psutil.Process]:
+    """The server and the processes of its models."""
+    assert server.process is not None
+    root = psutil.Process(server.process.pid)
+    return [root, *root.children(recursive=True)]
+
+
 def busy_cores(server: TritonServer, work: Any) -> tuple[Any, float]:
     """The result of work(), and how many cores server and models kept busy meanwhile."""
-    assert server.process is not None
-    everybody = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+    everybody = family(server)
 
     def spent() -> float:
         return sum(sum(process.cpu_times()[:2]) for process in everybody)
@@ -148,48 +163,97 @@ def busy_cores(server: TritonServer, work: Any) -> tuple[Any, float]:
     return result, (spent() - before) / (time.perf_counter() - start)
 
 
+def memory(server: TritonServer, requests: int) -> dict[str, Any]:
+    """Resident MB of server and client after each tenth of `requests`: half encode a picture, half ask about one."""
+    engine = TritonEngine(server.addresses.grpc, at_once=48)
+    rng, here = np.random.default_rng(0), psutil.Process()
+    rows: dict[str, list[float]] = {"server_mb": [], "client_mb": []}
+    for _ in tqdm(range(10), desc="requests", unit="tenth"):
+        for _ in range(max(1, requests // 200)):
+            images = [rng.integers(0, 255, (64, 64 + at, 3), np.uint8) for at in range(10)]
+            engine.ground(engine.encode(images), [Prompt(f"thing {at}") for at in range(10)])
+        rows["server_mb"].append(sum(process.memory_info().rss for process in family(server)) / 1e6)
+        rows["client_mb"].append(here.memory_info().rss / 1e6)
+    engine.close()
+    growth = {f"{name.split('_')[0]}_last_over_third": held[-1] / held[2] for name, held in rows.items()}
+    return {"requests": requests} | rows | growth
+
+
+def measure(piece: str, server: TritonServer, graphs: Path, args: argparse.Namespace, place: Path) -> dict[str, Any]:
+    """What one piece finds, by the names under which it is kept."""
+    if piece == "overhead":
+        return {"overhead": overhead(server, graphs, load_settings().threads, args.rounds)}
+    if piece == "memory":
+        return {"memory": memory(server, args.requests)}
+    data, found = input_data(pictures(32), place / "data.json"), {}
+    for at_once in (1, 8) if piece == "new" else (8,):
+        run = partial(analyze, server.addresses.grpc, data, at_once, args.seconds, place)
+        measured, cores = busy_cores(server, run)
+        found[f"{piece}_at_{at_once}"] = measured | {"busy_cores": cores}
+    return found
+
+
+def ratios(out: dict[str, Any]) -> dict[str, float]:
+    """What is compared, as far as it has been measured."""
+    made = {}
+    if "overhead" in out:
+        made["overhead_ms"] = out["overhead"]["served_p50"] - out["overhead"]["in_process_p50"]
+    if "new_at_8" in out:
+        new = out["new_at_8"]["per_second"]
+        made["throughput_8_over_1"] = new / out["new_at_1"]["per_second"]
+        kept = {
+            piece: out[f"{piece}_at_8"]["per_second"] for piece in ("embedding", "answer") if f"{piece}_at_8" in out
+        }
+        made |= {f"{piece}_kept_over_new": value / new for piece, value in kept.items()}
+    return made
+
+
+def settings_of(piece: str) -> ServingSettings:
+    """The repository's settings, with the caches that a piece leaves."""
+    settings = load_settings()
+    # too small for one entry: every picture is new. Or: embeddings are kept, answers are not. Or: soon full
+    caches: dict[str, dict[str, int]] = {
+        "overhead": {"image_cache_mb": 1, "response_cache_mb": 0},
+        "new": {"image_cache_mb": 1, "response_cache_mb": 0},
+        "embedding": {"response_cache_mb": 0},
+        "memory": {"image_cache_mb": 4, "response_cache_mb": 1, "text_cache_mb": 1},
+    }
+    return settings.model_copy(update=caches.get(piece, {}))
+
+
 def main() -> None:
     """Measure, print and, if asked, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="sam3-lite")
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="sam3-lite", help="a checkpoint, or a folder of exported graphs")
+    parser.add_argument("--pieces", default=",".join(PIECES), help="any of them, separated by commas")
+    parser.add_argument("--seconds", type=float, default=10, help="of a window of perf_analyzer, of which there are 3")
+    parser.add_argument("--rounds", type=int, default=40, help="of overhead")
+    parser.add_argument("--requests", type=int, default=5000, help="of memory")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    settings = load_settings()
-    # caches too small for one entry: every picture is new
-    bare = settings.model_copy(update={"image_cache_mb": 1, "response_cache_mb": 0})
-    # embeddings are kept, answers are not: the same picture again runs the decoder only
-    embedded = settings.model_copy(update={"response_cache_mb": 0})
+    pieces = args.pieces.split(",")
+    if unknown := set(pieces) - set(PIECES):
+        parser.error(f"--pieces {', '.join(unknown)}: expected some of {', '.join(PIECES)}")
     with tempfile.TemporaryDirectory() as work:
         place = Path(work)
         graphs = graphs_of(args.model, place)
-        data = input_data(pictures(32), place / "data.json")
-        out: dict[str, Any] = {}
-        for name, knobs in (("new", bare), ("embedding_kept", embedded), ("answer_kept", settings)):
-            with serve(graphs, knobs, place / name) as server:
-                if name == "new":
-                    out["overhead"] = overhead(server, graphs, settings.threads, args.rounds)
-                for at_once in (1, 8) if name == "new" else (8,):
-                    measured, cores = busy_cores(
-                        server, lambda s=server, n=at_once: analyze(s.addresses.grpc, data, n, args.seconds, place)
-                    )
-                    out[f"{name}_at_{at_once}"] = measured | {"busy_cores": cores}
-        record = json.loads((graphs / "export.json").read_text())
-    summary = {
-        "checkpoint": args.model,
-        "sha256": record["sha256"],
-        "hardware": f"{platform.machine()} CPU, {os.cpu_count()} threads",
-        "triton": "2.51.0",
-        "throughput_8_over_1": out["new_at_8"]["per_second"] / out["new_at_1"]["per_second"],
-        "overhead_ms": out["overhead"]["served_p50"] - out["overhead"]["in_process_p50"],
-        "embedding_kept_over_new": out["embedding_kept_at_8"]["per_second"] / out["new_at_8"]["per_second"],
-        "answer_kept_over_new": out["answer_kept_at_8"]["per_second"] / out["new_at_8"]["per_second"],
-        "measured": out,
-    }
+        about = {
+            "checkpoint": args.model,
+            "sha256": json.loads((graphs / "export.json").read_text())["sha256"],
+            "hardware": hardware_line(),
+            "cores_allowed": len(os.sched_getaffinity(0)),
+            "triton": "2.51.0",
+        }
+        before = json.loads(args.json.read_text()) if args.json and args.json.is_file() else {}
+        same = all(before.get(key) == value for key, value in about.items() if key != "checkpoint")
+        out: dict[str, Any] = before.get("measured", {}) if same else {}
+        for piece in pieces:
+            with serve(graphs, settings_of(piece), place / piece) as server:
+                out |= measure(piece, server, graphs, args, place)
+            summary = about | ratios(out) | {"measured": out}
+            if args.json:  # a piece that was measured is kept, whatever becomes of the next
+                write_json(args.json, summary)
     print(json.dumps(summary, indent=2))
-    if args.json:
-        write_json(args.json, summary)
 
 
 if __name__ == "__main__":

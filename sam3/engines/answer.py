@@ -41,10 +41,11 @@ class Answer:
     sizes: Sequence[tuple[int, int]]
     warnings: Sequence[tuple[str, ...]]
 
-    def detections(self, threshold: float) -> list[Detections]:
-        """Instances with scores of at least `threshold`, per pair."""
+    def detections(self, threshold: float | Sequence[float]) -> list[Detections]:
+        """Instances with scores of at least `threshold`, which is one for all pairs or one for each."""
+        least = [threshold] * len(self.logits) if isinstance(threshold, (int, float)) else list(threshold)
         scores = sigmoid(self.logits.astype(np.float64)) * sigmoid(self.presence.astype(np.float64))[:, None]
-        kept = [np.flatnonzero(row >= threshold) for row in scores.astype(np.float32)]
+        kept = [np.flatnonzero(row >= low) for row, low in zip(scores.astype(np.float32), least, strict=True)]
         pairs = [at for at, queries in enumerate(kept) if len(queries)]
         drawn = dict(zip(pairs, self.draw(pairs, [kept[at] for at in pairs]), strict=True)) if pairs else {}
         return [
@@ -55,7 +56,7 @@ class Answer:
                 # `from_model` asks for the same queries, best first
                 lambda order, at=at: drawn[at][np.searchsorted(kept[at], order)],  # type: ignore[misc]
                 self.sizes[at],
-                threshold=threshold,
+                threshold=least[at],
                 warnings=tuple(self.warnings[at]),
             )
             for at in range(len(kept))

@@ -55,7 +55,7 @@ class OnnxEngine:
     image, and masks are drawn only of queries above the threshold, of images that have some.
 
     Args:
-        folder: holds image_encoder.onnx, text_encoder.onnx, decoder.onnx, tokenizer.json, export.json.
+        folder: holds image_encoder.onnx, text_encoder.onnx, decoder.onnx (or all five parts), tokenizer.json, export.json.
         provider: "cpu" or "cuda".
         threads: CPU threads of ONNX Runtime, 0 for all.
     """
@@ -78,7 +78,6 @@ class OnnxEngine:
         self.dtype = str(record.get("dtype", "float32"))
         self.tokenizer = Tokenizer.load(folder)
         self.parts = open_parts(folder, provider, threads)
-        self._open = lambda name: open_session((folder / f"{name}.onnx").read_bytes(), name, provider, threads)
         self._words: dict[str, tuple[np.ndarray, tuple[str, ...]]] = {}
 
     @classmethod
@@ -108,8 +107,7 @@ class OnnxEngine:
         for start in range(0, len(arrays), self.batch):
             group = arrays[start : start + self.batch]
             pixels = np.stack([to_model(image, self.image_size) for image in group])
-            trunk, level = self.parts["trunk"].run(None, {"pixels": pixels})
-            [started] = self.parts["start"].run(None, {self._coarsest: level})
+            trunk, level, started = self.parts["image_encoder"].run(None, {"pixels": pixels})
             for at, image in enumerate(group):
                 one = slice(at, at + 1)
                 out.append(Embedding(trunk[one], level[one], started[one], image.shape[:2]))
@@ -134,7 +132,7 @@ class OnnxEngine:
         feed = {"text": text, "text_mask": mask, "boxes": boxes, "box_labels": labels}
         feed["started"] = np.concatenate([item.started for item in embeddings])
         feed[self._coarsest] = np.concatenate([item.level for item in embeddings])
-        logits, corners, presence, queries, encoded = self.parts["ground"].run(None, feed)
+        logits, corners, presence, queries, encoded = self.parts["decoder"].run(None, feed)
 
         def draw(pairs: Sequence[int], wanted: Sequence[np.ndarray]) -> list[FloatArray]:
             return [
@@ -150,44 +148,29 @@ class OnnxEngine:
         return embedding.level[0]
 
     @cached_property
-    def image_encoder(self) -> Any:
-        """A session of the whole graph, for who serves it."""
-        return self._open("image_encoder")
-
-    @cached_property
-    def decoder(self) -> Any:
-        """Likewise."""
-        return self._open("decoder")
-
-    @property
-    def text_encoder(self) -> Any:
-        """Likewise."""
-        return self.parts["text"]
-
-    @property
     def _coarsest(self) -> str:
-        return str(self.parts["start"].get_inputs()[0].name)
+        return next(item.name for item in self.parts["decoder"].get_inputs() if item.name.startswith("level_"))
 
     def _draw(self, embedding: Embedding, queries: np.ndarray, encoded: np.ndarray) -> FloatArray:
         """Masks (n, h, w) of the queries (n, d) of one pair."""
         if embedding.fine is None:
-            embedding.fine = tuple(self.parts["fine"].run(None, {"trunk": embedding.trunk}))
+            embedding.fine = tuple(self.parts["fine_levels"].run(None, {"trunk": embedding.trunk}))
         feed = {"queries": queries[None], "encoded": encoded[None]}
         feed |= {f"level_{at}": level for at, level in enumerate(embedding.fine)}
-        [rows] = self.parts["masks"].run(None, feed)
+        [rows] = self.parts["mask_head"].run(None, feed)
         return rows[0].reshape(len(queries), *embedding.fine[0].shape[-2:])
 
     def _encode_phrase(self, phrase: str) -> tuple[np.ndarray, tuple[str, ...]]:
         """(T, d) features of one phrase, kept for ever: text is encoded once."""
         if phrase not in self._words:
             tokens = self.tokenizer.encode([phrase])
-            [features] = self.parts["text"].run(["text"], {"ids": tokens.ids, "mask": tokens.mask})
+            [features] = self.parts["text_encoder"].run(["text"], {"ids": tokens.ids, "mask": tokens.mask})
             self._words[phrase] = (features[0], tokens.warnings)
         return self._words[phrase]
 
 
 def open_parts(folder: Path, provider: str, threads: int) -> dict[str, Any]:
-    """A session for each part of the three graphs (`sam3.export.cut.parts`)."""
+    """A session for each part of the graphs (`sam3.export.cut.parts`)."""
     return {name: open_session(model, f"{folder}: {name}", provider, threads) for name, model in parts(folder).items()}
 
 

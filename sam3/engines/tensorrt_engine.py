@@ -1,4 +1,4 @@
-"""The TensorRT engine: six built parts, on the GPU and version that they were built for and on no other.
+"""The TensorRT engine: five built parts, on the GPU and version that they were built for and on no other.
 
     python sam3/export/build_tensorrt.py --graphs models/export --output models/engines
     load_engine("tensorrt", checkpoint="models/engines")
@@ -17,10 +17,9 @@ import numpy as np
 
 from sam3.engines.onnx_engine import OnnxEngine
 from sam3.errors import BadCheckpoint, Unavailable
+from sam3.export.cut import PARTS
 from sam3.files import read_json
 from sam3.tokenizer import Tokenizer
-
-PARTS = ("trunk", "fine", "start", "ground", "masks", "text")
 
 
 class TensorrtEngine(OnnxEngine):
@@ -40,7 +39,7 @@ class TensorrtEngine(OnnxEngine):
         trt = check_origin(folder, record)
         self.folder, self.threshold, self.batch = folder, threshold, batch
         self.image_size, self.sha256 = int(record["image_size"]), str(record["sha256"])
-        self.dtype = {"fp16": "float16"}.get(record["precision"], "float32")
+        self.dtype = {"fp16": "float16", "fp8": "float8"}.get(record["precision"], "float32")
         self.tokenizer = Tokenizer.load(folder)
         self.parts = {name: BuiltPart(trt, folder / f"{name}.engine") for name in PARTS}
         self._words: dict[str, tuple[np.ndarray, tuple[str, ...]]] = {}

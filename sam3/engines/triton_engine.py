@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from sam3.pixels import check_image
 from sam3.triton.answer import unpack_masks
 from sam3.triton.client import Connection, NotRemembered, Refused, ServerAway, texts
 from sam3.triton.query import MAX_PHRASES
+from sam3.triton.regions import CudaRegions, Regions
 from sam3.triton.shared_pictures import WORTH_IT, SharedPictures
 from sam3.types import Detections, Prompt, UInt8Array
 
@@ -57,8 +58,9 @@ class TritonEngine:
     Args:
         address: gRPC host:port.
         deadline: seconds for one call of a picture, all attempts together.
-        share_memory: pass pictures through shared memory; None: when the server is on this host.
+        share_memory: pass pictures through shared memory; None: when the server is on this host. "cuda": through a GPU's.
         priority: 1 is served before 2.
+        model: the name under which the whole model is served.
     """
 
     name = "triton"
@@ -69,14 +71,16 @@ class TritonEngine:
         *,
         threshold: float = 0.5,
         deadline: float = 60.0,
-        share_memory: bool | None = None,
+        share_memory: bool | Literal["cuda"] | None = None,
         priority: int = 2,
         at_once: int = 32,
+        model: str = "sam3",
     ) -> None:
-        self.address, self.threshold, self.deadline = address, threshold, deadline
+        self.address, self.threshold, self.deadline, self.model = address, threshold, deadline, model
         self.connection = Connection(address, at_once=at_once, priority=priority)
         local = address.rsplit(":", 1)[0] in LOCAL if share_memory is None else share_memory
-        self._shared = self.connection.run(self._share()) if local else None
+        regions = CudaRegions() if share_memory == "cuda" else None
+        self._shared = self.connection.run(self._share(regions)) if local else None
         self._closing = weakref.finalize(self, _close, self.connection, self._shared)
 
     @classmethod
@@ -146,7 +150,7 @@ class TritonEngine:
         inputs = _inputs(prompts) | {"threshold": np.array([[self.threshold]], np.float32)}
         try:
             named = inputs | {"image_key": texts([item.key])}
-            out = await self.connection.infer("sam3", named, OUTPUTS, deadline=self.deadline)
+            out = await self.connection.infer(self.model, named, OUTPUTS, deadline=self.deadline)
         except NotRemembered:
             out = await self._with_picture(item.pixels, inputs, OUTPUTS)
         return detections_of(out, item.pixels.shape[:2])
@@ -158,7 +162,7 @@ class TritonEngine:
             try:
                 async with self._shared.hold(image) as tensor:
                     return await self.connection.infer(
-                        "sam3", {"image": tensor, **inputs}, outputs, deadline=self.deadline
+                        self.model, {"image": tensor, **inputs}, outputs, deadline=self.deadline
                     )
             except Exception as error:
                 if not _about_memory(error):
@@ -168,12 +172,13 @@ class TritonEngine:
                     self._shared = None  # the server shares with holders of its key only
                     return await self._with_picture(image, inputs, outputs)
                 await self._shared.forget()  # a restarted server knows no region; the next picture registers anew
-        return await self.connection.infer("sam3", {"image": image[None], **inputs}, outputs, deadline=self.deadline)
+        inputs = {"image": image[None], **inputs}
+        return await self.connection.infer(self.model, inputs, outputs, deadline=self.deadline)
 
-    async def _share(self) -> SharedPictures:
+    async def _share(self, regions: Regions | None) -> SharedPictures:
         key = os.environ.get("SAM3_TRITON_CONTROL_KEY")
         headers = {"triton-grpc-protocol-sam3-control-key": key} if key else None
-        return SharedPictures(self.connection.client, headers)
+        return SharedPictures(self.connection.client, headers, regions)
 
 
 def detections_of(out: Mapping[str, np.ndarray[Any, Any]], size: tuple[int, int]) -> list[Detections]:
@@ -223,6 +228,8 @@ def _about_memory(error: Exception) -> bool:
 
     if isinstance(error, (SharedMemoryException, OSError, InferenceServerException)):
         return True  # raised while a region was made or registered: requests raise our own errors
+    if type(error).__name__ == "CudaSharedMemoryException":  # of a module that only imports where there is CUDA
+        return True
     return isinstance(error, (Refused, NotRemembered)) and "shared memory" in str(error).lower()
 
 

@@ -4,7 +4,7 @@
     reasons = judge(parity, exact=True)
 
 Where both engines show all their queries (`answer`), these are compared number by number; what callers see
-(`ground`) is compared for any two. `sam3-agent verify` is the command line.
+(`ground`) is compared for any two. `sam3-agent verify` is the command line; `sam3-agent deploy` asks a served model.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ class Limits:
             logit; of a mask logit, as a share of the largest one where that is above 1.
         cosine: of features; half-precision attention gone wrong has been seen at 0.06 to 0.09.
         mask_iou: mean. cgf1: absolute difference.
+        presence: of probabilities, also where not exact; None: not judged.
     """
 
     difference: float = 1e-4
     cosine: float = 0.99
     mask_iou: float = 0.99
     cgf1: float = 0.005
+    presence: float | None = None
 
 
 @dataclass
@@ -54,7 +56,8 @@ class Parity:
     Attributes:
         pairs: compared. instances: found by either, of which `unmatched` only by one.
         cosine: per image, of the level that the DETR sees; empty where an engine does not show it.
-        difference: largest absolute difference by output, as in `Limits`; empty likewise.
+        difference: largest absolute difference by output, as in `Limits`. Where an engine does not show its queries, of
+            what callers see: presence and scores as probabilities, boxes as a share of the longer side.
         box_px: per matched instance, largest coordinate difference in pixels.
         mask_iou: per matched instance; 0 for unmatched ones.
         presence: per pair, absolute difference of probabilities.
@@ -112,7 +115,7 @@ def compare(reference: Engine, other: Engine, asked: Sequence[Asked], *, thresho
                 strict=True,
             )
             for left, right in pairs:
-                _detections(parity, left, right, threshold)
+                _detections(parity, left, right, threshold, alone=not shown)
             parity.pairs += len(prompts)
     finally:
         reference.threshold, other.threshold = before  # type: ignore[attr-defined]
@@ -133,13 +136,20 @@ def _queries(parity: Parity, reference: Any, other: Any, encoded: tuple[Any, Any
         scale = max(1.0, float(np.abs(masks[0]).max()))
         found["masks"] = masks[0] / scale, masks[1] / scale
     for name, (a, b) in found.items():
-        # a NaN anywhere must not pass as small
-        worst = float(np.nan_to_num(np.abs(a - b), nan=np.inf).max())
-        parity.difference[name] = max(parity.difference.get(name, 0.0), worst)
+        _note(parity, name, a - b)
 
 
-def _detections(parity: Parity, one: Detections, two: Detections, threshold: float) -> None:
+def _note(parity: Parity, name: str, differences: Any) -> None:
+    """Keep the largest difference of an output; a NaN anywhere must not pass as small."""
+    worst = float(np.nan_to_num(np.abs(differences), nan=np.inf).max())
+    parity.difference[name] = max(parity.difference.get(name, 0.0), worst)
+
+
+def _detections(parity: Parity, one: Detections, two: Detections, threshold: float, *, alone: bool) -> None:
+    """What callers see of one pair; `alone`: nothing else of it is compared, so its numbers are."""
     parity.presence.append(abs(one.presence - two.presence))
+    if alone:
+        _note(parity, "presence", one.presence - two.presence)
     pixels = int(np.prod(one.masks.shape[1:]))
     a, b = (found.masks.reshape(len(found), pixels).astype(np.float32) for found in (one, two))
     both = a @ b.T
@@ -150,10 +160,13 @@ def _detections(parity: Parity, one: Detections, two: Detections, threshold: flo
         if max(one.scores[i], two.scores[j]) >= threshold:
             parity.mask_iou.append(float(iou[i, j]))
             parity.box_px.append(float(np.abs(one.boxes[i] - two.boxes[j]).max()))
+            if alone:
+                _note(parity, "scores", one.scores[i] - two.scores[j])
+                _note(parity, "boxes", (one.boxes[i] - two.boxes[j]) / max(one.masks.shape[1:]))
     for found, held in ((one, {i for i, _ in paired}), (two, {j for _, j in paired})):
-        alone = sum(float(score) >= threshold and at not in held for at, score in enumerate(found.scores))
-        parity.unmatched += alone
-        parity.mask_iou += [0.0] * alone
+        lonely = sum(float(score) >= threshold and at not in held for at, score in enumerate(found.scores))
+        parity.unmatched += lonely
+        parity.mask_iou += [0.0] * lonely
 
 
 def cgf1_of(engine: Engine, truth: GroundTruth, images: Path, *, threshold: float = 0.5) -> float:
@@ -178,10 +191,13 @@ def judge(parity: Parity, *, exact: bool, limits: Limits | None = None) -> list[
 
 
 def _reasons(parity: Parity, exact: bool, allowed: Limits) -> Iterator[str]:
-    if not parity.difference and not parity.mask_iou:
+    if "logits" not in parity.difference and not parity.mask_iou:
         yield "nothing was compared: neither engine found anything. Use pictures that show the phrases."
     if parity.cosine and not min(parity.cosine) >= allowed.cosine:
         yield f"features: cosine {min(parity.cosine):.4f}, at least {allowed.cosine} wanted"
+    worst = max(parity.presence, default=0.0)
+    if allowed.presence is not None and not worst <= allowed.presence:
+        yield f"presence: differs by {worst:.2g}, at most {allowed.presence:g} allowed"
     if exact:
         for name, value in parity.difference.items():
             if not value <= allowed.difference:
@@ -223,6 +239,6 @@ def _corners(box: Any, shape: tuple[int, ...], normalised: bool) -> Any:
     return np.array([[x * wide, y * high, (x + w) * wide, (y + h) * high]], np.float32)
 
 
-def limits_json() -> dict[str, float]:
+def limits_json() -> dict[str, float | None]:
     """The limits, for reports."""
     return asdict(Limits())

@@ -4,10 +4,11 @@
     python sam3/export/build_tensorrt.py --graphs models/export --output models/engines --precision fp16
     python sam3/export/build_tensorrt.py --graphs models/export --output models/ahead --target SM89   # TensorRT-RTX, no GPU
 
-Each of the six parts (`sam3.export.cut.parts`) becomes one engine: strongly typed, one dynamic profile, a timing cache
+Each of the five parts (`sam3.export.cut.parts`) becomes one engine: strongly typed, one dynamic profile, a timing cache
 that the next build reads. The same build as a `trtexec` line is printed and kept in engines.json, which also says for
 which GPU and version the files are: `sam3.engines.tensorrt_engine` refuses others. Export with `--attention explicit`:
-builders have fused half-precision attention into silently wrong features.
+builders have fused half-precision attention into silently wrong features. `--precision fp8` is fp16 with the image
+encoder's linear layers in FP8 (`sam3.export.fp8`); it is kept only if it passes the gate, like the others.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from sam3.export.cut import parts
 from sam3.export.half import half
 from sam3.files import read_json, write_json
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "fp8")
+DTYPES = {"fp32": "float32", "fp16": "float16", "fp8": "float8"}
+PICTURES = Path("data/demo")
 # name of a dynamic axis -> (least, best, most)
 RANGES = {
     "images": (1, 1, 16),
@@ -155,12 +158,14 @@ def build(
     *,
     precision: str = "fp16",
     target: str | None = None,
+    pictures: Path = PICTURES,
     gate: Callable[[Path, Path], list[str]] | None = None,
 ) -> dict[str, Any]:
     """Build every part, check, and put the engines in place; returns what engines.json says.
 
     Args:
-        precision: "fp16" or "fp32". target: build ahead of time for a compute capability, with TensorRT-RTX.
+        precision: one of `PRECISIONS`. target: build ahead of time for a compute capability, with TensorRT-RTX.
+        pictures: a folder whose pictures set the scales of FP8.
         gate: from the folders of graphs and engines to the reasons why they differ; by default `parity_gate` where
             the engines can run, nothing where they cannot.
 
@@ -168,7 +173,7 @@ def build(
         BadConfig, BadCheckpoint, Unavailable: nothing is kept.
     """
     if precision not in PRECISIONS:
-        raise BadConfig(f"precision {precision!r}: expected {' or '.join(PRECISIONS)}.", field="precision")
+        raise BadConfig(f"precision {precision!r}: expected {', '.join(PRECISIONS)}.", field="precision")
     trt = library("tensorrt_rtx" if target else None)
     if target and not hasattr(trt.ComputeCapability, target):
         known = ", ".join(n for n in dir(trt.ComputeCapability) if n.startswith("SM"))
@@ -181,7 +186,7 @@ def build(
     about: dict[str, Any] = {"parts": {}, "trtexec": {}}
     try:
         for name, model in tqdm(parts(graphs).items(), desc="build", unit="engine"):
-            typed = half(model) if precision == "fp16" else model
+            typed = in_precision(name, model, precision, int(record["image_size"]), pictures)
             shapes = shapes_of(typed, int(record["queries"]))
             (fresh / f"{name}.onnx").write_bytes(typed)
             engine, cache = build_part(trt, typed, shapes, cache, target)
@@ -195,6 +200,9 @@ def build(
         about |= {"precision": precision, "graphs": str(graphs), "attention": record.get("attention", "fused")}
         about |= origin(trt, target)
         write_json(fresh / "engines.json", about)
+        write_json(
+            fresh / "export.json", record | {"dtype": DTYPES[precision]}
+        )  # so that the parts can be packaged and run like graphs
         check = gate or (None if target else parity_gate)
         if check and (reasons := check(graphs, fresh)):
             raise BadCheckpoint(
@@ -205,6 +213,20 @@ def build(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return about
+
+
+def in_precision(part: str, model: bytes, precision: str, side: int, pictures: Path) -> bytes:
+    """A part in the types that its engine computes in; FP8 is for the image encoder, where the work is."""
+    if precision == "fp32":
+        return model
+    if precision == "fp16" or part != "image_encoder":
+        return half(model)
+    from sam3.export.fp8 import fp8
+    from sam3.images import read_image
+    from sam3.pixels import to_model
+
+    files = sorted(path for path in pictures.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[:64]
+    return fp8(model, [{"pixels": to_model(read_image(path), side)[None]} for path in files])
 
 
 def origin(trt: Any, target: str | None = None) -> dict[str, Any]:
@@ -244,11 +266,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--graphs", type=Path, required=True, help="folder of exported graphs")
     parser.add_argument("--output", type=Path, required=True, help="folder for the engines")
-    parser.add_argument("--precision", default="fp16", help="fp16 or fp32")
+    parser.add_argument("--precision", default="fp16", help=", ".join(PRECISIONS))
+    parser.add_argument("--pictures", type=Path, default=PICTURES, help="folder of pictures that set the scales of FP8")
     parser.add_argument("--target", help="build ahead of time for a compute capability, e.g. SM89 (TensorRT-RTX)")
     args = parser.parse_args(argv)
     try:
-        about = build(args.graphs, args.output, precision=args.precision, target=args.target)
+        about = build(args.graphs, args.output, precision=args.precision, target=args.target, pictures=args.pictures)
     except Sam3AgentError as error:
         if os.environ.get("SAM3_AGENT_DEBUG"):
             raise

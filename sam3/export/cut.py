@@ -1,4 +1,7 @@
-"""A part of an exported graph as a model of its own, between values whose names the export kept (`graphs.CUTS`)."""
+"""A part of an exported graph as a model of its own, between values whose names the export kept (`graphs.CUTS`).
+
+`parts(folder)` is the one split that every runtime of the graphs uses: in process, TensorRT, and the models on Triton.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sam3.errors import BadCheckpoint
+
+PARTS = ("image_encoder", "text_encoder", "decoder", "fine_levels", "mask_head")
 
 
 def read_graph(path: Path) -> Any:
@@ -68,22 +73,43 @@ def _is_batch_size(node: Any) -> bool:
 
 
 def parts(folder: Path) -> dict[str, bytes]:
-    """The three graphs of a folder as the six models that an engine runs.
+    """The graphs of a folder as the five models that an engine runs.
 
-    trunk: pixels -> map and coarsest level · fine: map -> finer levels · start: what needs no prompt · ground: the
-    answer for a pair · masks: of chosen queries · text.
+    image_encoder: pixels -> map, coarsest level, and what else needs no prompt · text_encoder · decoder: the answer for
+    a pair, without masks · fine_levels: map -> finer levels · mask_head: masks of chosen queries. The last two run
+    only when there is something to draw. A folder that holds the five already (`PARTS`) is taken as it is.
     """
+    if (folder / "mask_head.onnx").is_file():
+        return {name: read_graph(folder / f"{name}.onnx").SerializeToString() for name in PARTS}
     image, decoder = read_graph(folder / "image_encoder.onnx"), read_graph(folder / "decoder.onnx")
     levels = [value.name for value in image.graph.output]
     fine, coarsest = levels[:-1], levels[-1]
     asked = [value.name for value in decoder.graph.input if not value.name.startswith("level_")]
+    encode, start = cut(image, ["pixels"], ["trunk", coarsest]), cut(decoder, [coarsest], ["started"])
     return {
-        "trunk": cut(image, ["pixels"], ["trunk", coarsest]),
-        "fine": cut(image, ["trunk"], fine),
-        "start": cut(decoder, [coarsest], ["started"]),
-        "ground": cut(
+        "image_encoder": follow(encode, start),
+        "text_encoder": read_graph(folder / "text_encoder.onnx").SerializeToString(),
+        "decoder": cut(
             decoder, ["started", coarsest, *asked], ["logits", "boxes_out", "presence", "queries", "encoded"]
         ),
-        "masks": cut(decoder, ["queries", "encoded", *fine], ["mask_rows"]),
-        "text": read_graph(folder / "text_encoder.onnx").SerializeToString(),
+        "fine_levels": cut(image, ["trunk"], fine),
+        "mask_head": cut(decoder, ["queries", "encoded", *fine], ["mask_rows"]),
     }
+
+
+def follow(first: bytes, second: bytes) -> bytes:
+    """Two models as one: the second takes its inputs from the first's outputs of the same names; outputs of both."""
+    import onnx
+
+    model, more = onnx.load_from_string(first), onnx.load_from_string(second)
+    shared = {value.name for value in more.graph.input} | {value.name for value in more.graph.output}
+    for node in more.graph.node:  # both exports number their nodes and values alike
+        node.name = f"then/{node.name}"
+        for names in (node.input, node.output):
+            names[:] = [name if not name or name in shared else f"then/{name}" for name in names]
+    for item in more.graph.initializer:
+        item.name = f"then/{item.name}"
+    model.graph.node.extend(more.graph.node)
+    model.graph.initializer.extend(more.graph.initializer)
+    model.graph.output.extend(more.graph.output)
+    return bytes(model.SerializeToString())

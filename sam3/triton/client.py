@@ -24,6 +24,7 @@ Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 KINDS = {"u1": "UINT8", "i4": "INT32", "i8": "INT64", "f4": "FP32", "b1": "BOOL"}
 FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0  # seconds between attempts, doubled each time, each drawn from half to all of it
+FULL = ("Exceeds maximum queue size", "Request timeout expired")  # Triton's words: a full queue, and too long in it
 CHANNEL = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -35,10 +36,22 @@ CHANNEL = (
 
 
 class ServerAway(Unavailable):
-    """The server does not answer, or its queue is full. Nothing is wrong with the request: try again later."""
+    """The server does not answer. Nothing is wrong with the request: try again later."""
 
     code = "server_unavailable"
     retryable = True
+
+
+class ServerFull(ServerAway):
+    """The server refused the request at once because too many wait: HTTP's 429. Those it has accepted stay quick.
+
+    Attributes:
+        retry_after: seconds after which it may work.
+    """
+
+    code = "too_many_requests"
+    status = 429
+    retry_after = 1.0
 
 
 class DeadlineMissed(Unavailable):
@@ -100,6 +113,7 @@ class Connection:
         outputs: Sequence[str],
         *,
         deadline: float,
+        patient: bool = True,
         **sequence: Any,
     ) -> dict[str, Array]:
         """One request, tried again while the server is unavailable and there is time.
@@ -107,9 +121,10 @@ class Connection:
         Args:
             inputs: arrays by name, batch axis included, or a ready `InferInput` (shared memory).
             deadline: seconds for all attempts together; the server drops the request from its queue when it is over.
+            patient: try again while the server is unavailable; else say so at once.
 
         Raises:
-            ServerAway, DeadlineMissed, NotRemembered, Refused: each says what to do.
+            ServerAway, ServerFull, DeadlineMissed, NotRemembered, Refused: each says what to do.
         """
         import tritonclient.grpc.aio as grpc
 
@@ -128,7 +143,7 @@ class Connection:
                 except Exception as error:
                     told = self._translate(error, deadline)
                     pause = random.uniform(wait / 2, wait)
-                    if not isinstance(told, ServerAway) or time.monotonic() + pause >= end:
+                    if not patient or not isinstance(told, ServerAway) or time.monotonic() + pause >= end:
                         raise told from error
                 self.retries += 1
                 wait = min(2 * wait, LONGEST_WAIT)
@@ -154,7 +169,10 @@ class Connection:
 
         if isinstance(error, Sam3AgentError) or not isinstance(error, InferenceServerException):
             return error
-        status, what = str(error.status()).removeprefix("StatusCode."), " ".join(str(error.message()).split())[-300:]
+        told: Any = error  # tritonclient has no types
+        status, what = str(told.status()).removeprefix("StatusCode."), " ".join(str(told.message()).split())[-300:]
+        if status == "UNAVAILABLE" and any(mark in what for mark in FULL):
+            return ServerFull(f"Triton at {self.address} has too many requests ({what}). Try again later.")
         if (
             status == "UNAVAILABLE" or "unknown model" in what or "is not ready" in what
         ):  # the latter two while it starts

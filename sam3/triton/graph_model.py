@@ -1,4 +1,4 @@
-"""One exported graph as a Triton model of the Python backend, where there is no ONNX Runtime or TensorRT backend.
+"""One part of the exported graphs as a Triton model of the Python backend, where there is no ONNX Runtime or TensorRT backend.
 
 Same name, inputs, outputs and batching as on a GPU host. The server hands over the requests it has batched; they
 run through ONNX Runtime as one.
@@ -17,7 +17,15 @@ from sam3.triton.bls import error_response
 from sam3.triton.manifest import verify
 from sam3.triton.meters import server
 
-LIMITS = {"ids": 32, "mask": 32, "text": 32, "text_mask": 32, "boxes": 64, "box_labels": 64}  # of axis 1
+LIMITS = {
+    "ids": 32,
+    "mask": 32,
+    "text": 32,
+    "text_mask": 32,
+    "boxes": 64,
+    "box_labels": 64,
+    "queries": 200,
+}  # of axis 1
 TOGETHER = (("ids", "mask"), ("text", "text_mask"), ("boxes", "box_labels"))
 
 
@@ -46,9 +54,10 @@ class TritonPythonModel:
                 return [error_response(_readable(error))]
             return [answer for request in requests for answer in self.execute([request])]
         out, start = [], 0
-        for feed in feeds:
+        for request, feed in zip(requests, feeds, strict=True):
+            asked = [name for name in self.outputs if name in request.requested_output_names()]
             end = start + len(feed[self.inputs[0]])
-            tensors = [self.backend.Tensor(k, np.ascontiguousarray(v[start:end])) for k, v in values.items()]
+            tensors = [self.backend.Tensor(k, np.ascontiguousarray(values[k][start:end])) for k in asked]
             out.append(self.backend.InferenceResponse(output_tensors=tensors))
             start = end
         return out

@@ -14,9 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from sam3.triton.client import NotRemembered, Refused
+from sam3.triton.regions import Regions, SystemRegions
 from sam3.types import UInt8Array
 
 SLOTS = 8
@@ -40,10 +39,11 @@ class SharedPictures:
     Args:
         client: `tritonclient.grpc.aio.InferenceServerClient`.
         headers: the control key, where the server wants one.
+        regions: the kind of memory; the system's when None.
     """
 
-    def __init__(self, client: Any, headers: dict[str, str] | None = None) -> None:
-        self.client, self.headers = client, headers
+    def __init__(self, client: Any, headers: dict[str, str] | None = None, regions: Regions | None = None) -> None:
+        self.client, self.headers, self.regions = client, headers, regions or SystemRegions()
         mark = f"sam3_{os.getpid()}_{uuid.uuid4().hex[:8]}"
         self.slots: asyncio.Queue[Slot] = asyncio.Queue()
         self.all = [Slot(f"{mark}_{at}") for at in range(SLOTS)]
@@ -54,13 +54,12 @@ class SharedPictures:
     async def hold(self, image: UInt8Array) -> AsyncIterator[Any]:
         """The picture as the request input `image`, (1, H, W, 3), valid inside the block."""
         import tritonclient.grpc.aio as grpc
-        from tritonclient.utils import shared_memory
 
         slot = await self.slots.get()
         rest = QUARANTINE
         try:
             await self._fit(slot, image.nbytes)
-            shared_memory.set_shared_memory_region(slot.handle, [np.ascontiguousarray(image)])
+            self.regions.write(slot.handle, image)
             tensor = grpc.InferInput("image", [1, *image.shape], "UINT8")
             tensor.set_shared_memory(slot.name, image.nbytes)
             yield tensor
@@ -88,27 +87,23 @@ class SharedPictures:
                 self.slots.put_nowait(slot)
 
     async def _fit(self, slot: Slot, size: int) -> None:
-        from tritonclient.utils import shared_memory
-
         if slot.size >= size:
             return
         await self._drop(slot)
         room = max(SMALLEST, 1 << (size - 1).bit_length())
-        handle = shared_memory.create_shared_memory_region(slot.name, f"/{slot.name}", room)
+        handle = self.regions.make(slot.name, room)
         try:
-            await self.client.register_system_shared_memory(slot.name, f"/{slot.name}", room, headers=self.headers)
+            await self.regions.register(self.client, slot.name, handle, room, self.headers)
         except BaseException:
-            shared_memory.destroy_shared_memory_region(handle)
+            self.regions.free(handle)
             raise
         slot.handle, slot.size = handle, room
 
     async def _drop(self, slot: Slot) -> None:
-        from tritonclient.utils import shared_memory
-
         if slot.handle is None:
             return
         handle, slot.handle, slot.size = slot.handle, None, 0
         with suppress(Exception):  # a server that is gone has nothing registered
-            await self.client.unregister_system_shared_memory(slot.name, headers=self.headers)
+            await self.regions.unregister(self.client, slot.name, self.headers)
         with suppress(Exception):
-            shared_memory.destroy_shared_memory_region(handle)
+            self.regions.free(handle)

@@ -70,7 +70,7 @@ class TritonPythonModel(Whole):
         stream = self.streams.get(query.stream)
         if stream is None:  # more streams than are kept began in this very batch
             raise BadInput(f"stream {query.stream}: had to make room for newer ones. Begin it again.", field="CORRID")
-        numbers = stream.follow(found, embedding.levels[-1])
+        numbers = stream.follow(found, embedding.level)
         if "track_ids" in query.wanted:
             out["track_ids"] = np.array(numbers, np.int64)[None]
         if query.last:

@@ -1,4 +1,4 @@
-"""`sam3`: pictures and phrases in, instances out, over the three composing models.
+"""`sam3`: pictures and phrases in, instances out, over the composing models.
 
 All requests of a batch are answered together: each distinct picture is encoded once (or not at all when its
 embedding is remembered), each distinct phrase once, and all pairs go through the decoder together. A bad request is

@@ -16,7 +16,10 @@ import time
 import urllib.error
 import urllib.request
 
-MODELS = ("sam3_image_encoder", "sam3_text_encoder", "sam3_decoder", "sam3", "sam3_video")
+MODELS = (
+    *("sam3_image_encoder", "sam3_text_encoder", "sam3_decoder", "sam3_fine_levels", "sam3_mask_head"),
+    *("sam3", "sam3_video"),
+)
 HTTP = os.environ.get("SAM3_TRITON_HTTP", "http://127.0.0.1:8000")
 PATIENCE = 900.0  # seconds: a TensorRT engine may be built while its model loads
 

@@ -7,15 +7,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_models import save_small
 
 from sam3.engines import load_engine
 from sam3.engines.tensorrt_engine import check_origin
-from sam3.errors import BadCheckpoint, BadConfig, Unavailable
+from sam3.errors import BadCheckpoint, BadConfig, BadInput, Unavailable
 from sam3.export.build_tensorrt import build, main, shapes_of
-from sam3.export.cut import parts
+from sam3.export.cut import PARTS, parts
 from sam3.export.export_onnx import export
+from sam3.export.fp8 import fp8, linear_layers
 from sam3.export.half import half
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX builds ahead of time on Linux x86-64 only")
@@ -37,32 +39,72 @@ def engines(graphs: Path) -> Path:
 @pytest.mark.slow
 def test_all_parts_build_ahead_of_time_in_half_precision(engines: Path) -> None:
     record = json.loads((engines / "engines.json").read_text())
-    assert sorted(record["parts"]) == ["fine", "ground", "masks", "start", "text", "trunk"]
+    assert sorted(record["parts"]) == sorted(PARTS)
     assert (record["compute_capability"], record["library"], record["precision"]) == ("SM89", "tensorrt_rtx", "fp16")
     for name, digest in record["parts"].items():
         assert hashlib.sha256((engines / f"{name}.engine").read_bytes()).hexdigest() == digest
-    line = record["trtexec"]["ground"]
+    line = record["trtexec"]["decoder"]
     assert "--stronglyTyped" in line and "--timingCacheFile" in line
     assert "text:1x2x32" in line and "text:16x32x32" in line
 
 
 def test_profiles_cover_every_dynamic_axis(graphs: Path) -> None:
     shapes = {name: shapes_of(model, 8) for name, model in parts(graphs).items()}
-    assert shapes["trunk"]["pixels"] == ((1, 3, 64, 64), (1, 3, 64, 64), (16, 3, 64, 64))
-    assert shapes["ground"]["boxes"] == ((1, 1, 4), (4, 1, 4), (16, 16, 4))
-    assert shapes["masks"]["queries"] == ((1, 1, 32), (4, 8, 32), (16, 8, 32))
+    assert shapes["image_encoder"]["pixels"] == ((1, 3, 64, 64), (1, 3, 64, 64), (16, 3, 64, 64))
+    assert shapes["decoder"]["boxes"] == ((1, 1, 4), (4, 1, 4), (16, 16, 4))
+    assert shapes["mask_head"]["queries"] == ((1, 1, 32), (4, 8, 32), (16, 8, 32))
 
 
 def test_half_precision_is_cast_in_the_graph_and_softmax_stays_wide(graphs: Path) -> None:
     import onnx
 
-    graph = onnx.load_from_string(half(parts(graphs)["trunk"])).graph
+    graph = onnx.load_from_string(half(parts(graphs)["image_encoder"])).graph
     weights = [item for item in graph.initializer if len(item.dims) >= 2]
     narrow = sum(item.data_type == onnx.TensorProto.FLOAT16 for item in weights)
     assert narrow > 0.8 * len(weights)
     made = {value: node for node in graph.node for value in node.output}
     softmax = [node for node in graph.node if node.op_type == "Softmax"]
     assert softmax and all(made[node.input[0]].op_type == "Cast" for node in softmax)
+
+
+def fed(graphs: Path) -> list[dict[str, np.ndarray]]:
+    """Pixels as the image encoder sees them."""
+    side = json.loads((graphs / "export.json").read_text())["image_size"]
+    rng = np.random.default_rng(0)
+    return [{"pixels": rng.uniform(-1, 1, (1, 3, side, side)).astype(np.float32)} for _ in range(3)]
+
+
+def test_linear_layers_in_fp8_say_nearly_the_same(graphs: Path) -> None:
+    import onnx
+    import onnxruntime as ort
+
+    model = parts(graphs)["image_encoder"]
+    narrow = fp8(model, fed(graphs))
+    graph = onnx.load_from_string(narrow).graph
+    layers = linear_layers(onnx.load_from_string(model))
+    stored = [item for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT8E4M3FN and item.dims]
+    assert len(layers) >= 12 and len(stored) == len({weight for _, weight in layers.values()})
+    options = ort.SessionOptions()
+    # its optimiser moves the conversions past transposes, which do not take FP8
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    exact, rounded = (ort.InferenceSession(item, options).run(None, fed(graphs)[0]) for item in (model, narrow))
+    for one, other in zip(exact, rounded, strict=True):
+        cosine = float(one.ravel() @ other.ravel() / np.linalg.norm(one) / np.linalg.norm(other))
+        assert 0.99 < cosine < 0.999999, "three bits of mantissa are felt, and no more than that"
+    with pytest.raises(BadInput, match="--pictures"):
+        fp8(model, [])
+
+
+@pytest.mark.slow
+def test_fp8_builds_ahead_of_time(graphs: Path, tmp_path: Path) -> None:
+    import cv2
+
+    for at in range(2):
+        cv2.imwrite(str(tmp_path / f"{at}.png"), np.random.default_rng(at).integers(0, 255, (64, 64, 3), np.uint8))
+    record = build(graphs, tmp_path / "out", precision="fp8", target="SM89", pictures=tmp_path)
+    assert record["precision"] == "fp8" and len(record["parts"]) == len(PARTS)
+    sizes = {name: (tmp_path / "out" / f"{name}.onnx").stat().st_size for name in PARTS}
+    assert sizes["image_encoder"] < len(half(parts(graphs)["image_encoder"]))
 
 
 def test_engines_from_elsewhere_are_refused_with_the_command_to_rebuild(engines: Path, tmp_path: Path) -> None:
@@ -76,8 +118,8 @@ def test_engines_from_elsewhere_are_refused_with_the_command_to_rebuild(engines:
         check_origin(engines, record | {"gpu": "H100"}, here | {"gpu": "H200"})
 
     shutil.copytree(engines, tmp_path / "engines")
-    (tmp_path / "engines/ground.engine").write_bytes(b"from a friend")
-    with pytest.raises(BadCheckpoint, match=r"ground\.engine: missing, or not the file that was built"):
+    (tmp_path / "engines/decoder.engine").write_bytes(b"from a friend")
+    with pytest.raises(BadCheckpoint, match=r"decoder\.engine: missing, or not the file that was built"):
         load_engine("tensorrt", checkpoint=tmp_path / "engines")
     (tmp_path / "engines/engines.json").unlink()
     with pytest.raises(BadCheckpoint, match="nobody knows what its engines were built for"):

@@ -1,4 +1,4 @@
-"""A packaged version -> the five `config.pbtxt`, checked against Triton's own schema by building its message.
+"""A packaged version -> the `config.pbtxt` of its models, checked against Triton's own schema by building its message.
 
 Two kinds of graph host: the Python backend running ONNX Runtime (laptops), or Triton's ONNX Runtime or TensorRT
 backends (GPU hosts). Names, tensors and batching are the same. Field names: `model_config.proto` of Triton 2.51.
@@ -7,7 +7,6 @@ backends (GPU hosts). Names, tensors and batching are the same. Field names: `mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from sam3.triton.grounding import GRAPHS
@@ -17,7 +16,7 @@ Backend = Literal["python", "onnxruntime", "tensorrt"]
 WHOLE, VIDEO = "sam3", "sam3_video"
 PARTS = {graph: f"sam3_{graph}" for graph in GRAPHS}
 MODELS = (*PARTS.values(), WHOLE, VIDEO)  # in the order of loading
-TYPES = {1: "TYPE_FP32", 7: "TYPE_INT64", 9: "TYPE_BOOL", 10: "TYPE_FP16"}  # of ONNX's elements
+TYPES = {"float": "TYPE_FP32", "float16": "TYPE_FP16", "int64": "TYPE_INT64", "bool": "TYPE_BOOL"}
 PICTURE = {
     "image": ("TYPE_UINT8", [-1, -1, 3]),
     "image_bytes": ("TYPE_STRING", [1]),
@@ -49,21 +48,22 @@ CONTROLS = {
 
 
 def graph_config(
-    graph: str, onnx_file: Path, version: int, backend: Backend, settings: ServingSettings
+    graph: str, model: bytes, version: int, backend: Backend, settings: ServingSettings, built: bool = False
 ) -> dict[str, Any]:
-    """The configuration of one graph; its tensors are read from the ONNX file."""
-    inputs, outputs = tensors_of(onnx_file)
+    """The configuration of one part; its tensors are read from the ONNX model. `built`: there is a TensorRT engine."""
+    inputs, outputs = tensors_of(model)
     gpu = backend != "python"
     config = _base(PARTS[graph], version, settings) | {
         "input": inputs,
         "output": outputs,
-        "dynamic_batching": _batching(settings),
+        # `sam3` has waited for company already, and asks with whole batches
+        "dynamic_batching": _batching(settings) | {"max_queue_delay_microseconds": 0},
         "instance_group": [{"kind": "KIND_GPU" if gpu else "KIND_CPU", "count": settings.instances if gpu else 1}],
         "model_warmup": [_warmup({item["name"]: (item["data_type"], item["dims"]) for item in inputs}, settings)],
     }
     if backend == "python":
         return config | {"backend": "python", "parameters": _parameters({"threads": settings.threads})}
-    if backend == "tensorrt" and onnx_file.with_suffix(".plan").is_file():
+    if built:
         return config | {"platform": "tensorrt_plan", "default_model_filename": "model.plan"}
     config |= {"platform": "onnxruntime_onnx", "default_model_filename": "model.onnx"}
     if backend == "tensorrt":  # ONNX Runtime builds the engine when the model loads
@@ -132,23 +132,26 @@ def renamed(text: str, name: str, parts: Mapping[str, str]) -> str:
     return str(text_format.MessageToString(config))
 
 
-def tensors_of(onnx_file: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Inputs and outputs of a graph without the batch axis; -1 where its size is open."""
-    import onnx
+def tensors_of(model: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Inputs and outputs of an ONNX model without the batch axis; -1 where its size is open."""
+    import onnxruntime as ort
 
-    graph = onnx.load(str(onnx_file), load_external_data=False).graph
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # only its shapes are wanted
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def listed(values: Sequence[Any]) -> list[dict[str, Any]]:
         out = []
         for value in values:
-            kind = value.type.tensor_type
-            dims = [-1 if axis.dim_param else axis.dim_value for axis in kind.shape.dim][1:]
+            kind = TYPES[value.type.removeprefix("tensor(").removesuffix(")")]
+            dims = [axis if isinstance(axis, int) else -1 for axis in value.shape][1:]
             # a value per row has no axis left, which Triton writes as one axis of 1
             scalar: dict[str, Any] = {} if dims else {"reshape": {"shape": []}}
-            out.append({"name": value.name, "data_type": TYPES[kind.elem_type], "dims": dims or [1]} | scalar)
+            out.append({"name": value.name, "data_type": kind, "dims": dims or [1]} | scalar)
         return out
 
-    return listed(graph.input), listed(graph.output)
+    return listed(session.get_inputs()), listed(session.get_outputs())
 
 
 def _base(name: str, version: int, settings: ServingSettings) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`sam3-agent package`: a registered model -> a complete Triton model repository, `serving/model_repository/<version>`.
 
-Each of its five models has one version directory with everything it needs: graphs, tokenizer, the server-side code
+Each of its seven models has one version directory with everything it needs: graphs, tokenizer, the server-side code
 of `sam3/triton`, and a manifest of checksums. A version is written beside its place and moved there whole.
 """
 
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from sam3.errors import BadConfig, BadInput
+from sam3.export.cut import parts
 from sam3.files import read_json
 from sam3.triton.grounding import GRAPHS
 from sam3.triton.manifest import write_manifest
@@ -26,7 +27,7 @@ from sam3_agent.serving.settings import FILE, ServingSettings, load_settings
 REPOSITORY = Path("serving/model_repository")
 CODE = (  # what the server-side models import, and nothing else of sam3
     "__init__.py", "errors.py", "files.py", "types.py", "pixels.py", "decoding.py", "tokenizer.py",
-    "engines/__init__.py", "engines/prompts.py",
+    "engines/__init__.py", "engines/answer.py", "engines/prompts.py",
     *(f"triton/{name}.py" for name in (
         "__init__", "answer", "bls", "graph_model", "grounding", "manifest", "meters", "query", "recent", "streams",
         "video_model", "whole_model",
@@ -78,7 +79,7 @@ def write_package(
     """Write one version.
 
     Args:
-        graphs: image_encoder.onnx, text_encoder.onnx, decoder.onnx (and .plan), tokenizer.json, export.json.
+        graphs: what `export_onnx.py` wrote, or what `build_tensorrt.py` made of it.
         version: its number; the next free one when None.
 
     Returns:
@@ -97,10 +98,12 @@ def write_package(
     except OSError as error:
         raise BadInput(f"{out}: cannot be written ({error.strerror}). Free or unlock the folder.") from error
     try:
-        levels = len(configs.tensors_of(graphs / "image_encoder.onnx")[1])
+        models = parts(graphs)
         for graph in GRAPHS:
-            config = configs.graph_config(graph, graphs / f"{graph}.onnx", number, backend, settings)
-            _write_graph(fresh / configs.PARTS[graph], graph, graphs, number, config)
+            built = built_engine(graphs, graph) if backend == "tensorrt" else None
+            config = configs.graph_config(graph, models[graph], number, backend, settings, built is not None)
+            _write_graph(fresh / configs.PARTS[graph], models[graph], built, number, config)
+        levels = len(configs.tensors_of(models["fine_levels"])[1]) + 1
         _write_whole(
             fresh / configs.WHOLE, "whole_model", graphs, number, configs.whole_config(number, levels, settings)
         )
@@ -130,12 +133,26 @@ def versions_in(folder: Path) -> list[int]:
     return sorted(int(item.name) for item in folder.glob("[0-9]*") if item.is_dir() and item.name.isdigit())
 
 
-def _write_graph(model: Path, graph: str, graphs: Path, version: int, config: dict[str, Any]) -> None:
+def built_engine(graphs: Path, graph: str) -> Path | None:
+    """The TensorRT engine of a part, where `build_tensorrt.py` has made one.
+
+    Raises:
+        BadInput: it is TensorRT-RTX's, which Triton does not run.
+    """
+    path = graphs / f"{graph}.engine"
+    if not path.is_file():
+        return None
+    if (library := read_json(graphs / "engines.json")["library"]) != "tensorrt":
+        raise BadInput(f"{path}: built with {library}. Triton runs TensorRT's own: build it on the GPU host.")
+    return path
+
+
+def _write_graph(model: Path, graph: bytes, built: Path | None, version: int, config: dict[str, Any]) -> None:
     place = model / str(version)
     place.mkdir(parents=True)
-    for suffix in (".onnx", ".plan"):
-        if (source := graphs / f"{graph}{suffix}").is_file():
-            shutil.copyfile(source, place / f"model{suffix}")
+    (place / "model.onnx").write_bytes(graph)
+    if built:
+        shutil.copyfile(built, place / "model.plan")
     if config.get("backend") == "python":
         _write_code(place, "graph_model")
     _finish(model, version, config)

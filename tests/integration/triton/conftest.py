@@ -51,10 +51,12 @@ def serve(
     """Start a server of its own for whoever needs one; all are ended with the tests, by their own process ids."""
     started: list[Served] = []
 
-    def start(caches: dict[str, int] | None = None, **knobs: Any) -> Served:
+    def start(
+        caches: dict[str, int] | None = None, change: Callable[[Path], None] = lambda _: None, **knobs: Any
+    ) -> Served:
         place = tmp_path_factory.mktemp("triton")
         chosen = settings.model_copy(update={"queue": settings.queue.model_copy(update=knobs), **(caches or {})})
-        write_package(graphs, place / "packages", "python", chosen, source="tiny")
+        change(write_package(graphs, place / "packages", "python", chosen, source="tiny"))
         live = Live(place / "live")
         prepare(live, place / "packages")
         served = Served(

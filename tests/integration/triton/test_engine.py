@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 
 import numpy as np
@@ -14,6 +15,8 @@ from sam3.engines.onnx_engine import OnnxEngine
 from sam3.engines.triton_engine import TritonEngine
 from sam3.errors import BadInput, Unavailable
 from sam3.triton.client import Connection, DeadlineMissed, ServerAway
+from sam3.triton.regions import CudaRegions
+from sam3.triton.shared_pictures import SharedPictures
 from sam3.types import Prompt
 
 PROMPTS = [
@@ -44,6 +47,80 @@ def test_shared_memory_is_registered_and_given_back(served: Served) -> None:
     assert [int(r["byte_size"]) for r in client.get_system_shared_memory_status(as_json=True)["regions"].values()]
     engine.close()
     assert client.get_system_shared_memory_status(as_json=True).get("regions", {}) == {}
+
+
+class Gpu:
+    """A stand-in for `tritonclient.utils.cuda_shared_memory`: what is asked of it, and in which order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def create_shared_memory_region(self, name: str, size: int, device: int) -> dict[str, object]:
+        self.calls.append("create")
+        assert device == 0
+        return {"name": name, "held": np.zeros(size, np.uint8)}
+
+    def get_raw_handle(self, handle: dict[str, object]) -> bytes:
+        self.calls.append("handle")
+        return b"opaque"
+
+    def set_shared_memory_region(self, handle: dict[str, object], values: list[np.ndarray]) -> None:
+        self.calls.append("write")
+
+    def destroy_shared_memory_region(self, handle: dict[str, object]) -> None:
+        self.calls.append("destroy")
+
+
+def test_memory_of_a_gpu_is_offered_and_where_the_server_cannot_open_it_pictures_go_on_the_wire(
+    served: Served, reference: OnnxEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as a machine without a GPU can show it."""
+    gpu = Gpu()
+    monkeypatch.setitem(sys.modules, "tritonclient.utils.cuda_shared_memory", gpu)
+    engine = TritonEngine(served.server.addresses.grpc, threshold=0.0, share_memory="cuda")
+    image = picture(90, 300, 400)
+    [found] = engine.ground(engine.encode([image]), [Prompt("hen")])
+    assert_same(found, reference.ground(reference.encode([image]), [Prompt("hen")])[0])
+    assert gpu.calls == ["create", "handle", "destroy"], "registered, refused by the server, given back"
+    engine.close()
+
+
+def test_a_server_that_knows_cuda_reads_from_its_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, told = Gpu(), []
+
+    class Server:
+        async def register_cuda_shared_memory(
+            self, name: str, raw: bytes, device: int, size: int, headers: None
+        ) -> None:
+            told.append((raw, device, size))
+
+        async def unregister_cuda_shared_memory(self, name: str, headers: None) -> None:
+            told.append("unregistered")
+
+    monkeypatch.setitem(sys.modules, "tritonclient.utils.cuda_shared_memory", gpu)
+
+    async def twice() -> None:
+        shared = SharedPictures(Server(), regions=CudaRegions())
+        shared.slots = asyncio.Queue()
+        shared.slots.put_nowait(shared.all[0])
+        for _ in range(2):
+            async with shared.hold(picture(91, 300, 400)) as tensor:
+                parameters = tensor._get_tensor().parameters
+                assert parameters["shared_memory_region"].string_param == shared.all[0].name
+                assert parameters["shared_memory_byte_size"].int64_param == 300 * 400 * 3
+        await shared.forget()
+
+    asyncio.run(twice())
+    assert gpu.calls == ["create", "handle", "write", "write", "destroy"]
+    assert told == [(b"opaque", 0, 1 << 20), "unregistered"]
+
+
+def test_without_cuda_the_error_says_what_to_install() -> None:
+    try:
+        import tritonclient.utils.cuda_shared_memory  # noqa: F401
+    except (ImportError, OSError):
+        with pytest.raises(Unavailable, match=r"tritonclient\[cuda\]"):
+            CudaRegions()
 
 
 def test_load_engine_takes_an_address_or_the_environment(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

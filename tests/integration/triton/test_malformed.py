@@ -101,7 +101,7 @@ def test_whole_model_refuses(infer: Infer, case: str) -> None:
 )
 def test_parts_refuse(infer: Infer, model: str, inputs: dict[str, Any]) -> None:
     with pytest.raises(InferenceServerException):
-        infer(model, inputs, [{"sam3_text_encoder": "text", "sam3_decoder": "masks"}.get(model, "level_0")])
+        infer(model, inputs, [{"sam3_text_encoder": "text", "sam3_decoder": "logits"}.get(model, "trunk")])
     assert infer("sam3", {"image": IMAGE, **question("hen")}, ["presence"])["presence"].shape == (1, 1), "healthy"
 
 

@@ -48,40 +48,37 @@ def test_ready_means_warm(serve: Callable[..., Served]) -> None:
     started.server.stop()
 
 
-# -- the four models
+# -- every model
 
 
-def test_image_encoder(infer: Infer, reference: OnnxEngine) -> None:
-    side = reference.image_size
-    pixels = np.random.default_rng(0).normal(size=(3, 3, side, side)).astype(np.float32)
-    names = [output.name for output in reference.image_encoder.get_outputs()]
-    expected = reference.image_encoder.run(names, {"pixels": pixels})
-    got = infer("sam3_image_encoder", {"pixels": pixels}, names)
-    for name, value in zip(names, expected, strict=True):
-        np.testing.assert_allclose(got[name], value, atol=1e-5)
+def feed_of(session: Any, pairs: int, seed: int) -> dict[str, Any]:
+    """Random tensors for a part, of any size where its axes are open."""
+    rng, sizes = np.random.default_rng(seed), {"tokens": 5, "boxes": 2, "queries_kept": 4}
+    feed: dict[str, Any] = {}
+    for item in session.get_inputs():
+        shape = [pairs, *(size if isinstance(size, int) else sizes[size] for size in item.shape[1:])]
+        feed[item.name] = rng.normal(size=shape).astype(np.float32)
+    if "text_mask" in feed:
+        feed["text_mask"] = np.ones((pairs, 5), bool)
+        feed["boxes"] = np.full((pairs, 2, 4), 0.5, np.float32)
+        feed["box_labels"] = np.array([[1, 0], [1, -10], [0, 1]], np.int64)[:pairs]
+    return feed
+
+
+@pytest.mark.parametrize("part", ["image_encoder", "decoder", "fine_levels", "mask_head"])
+def test_a_part_alone(infer: Infer, reference: OnnxEngine, part: str) -> None:
+    session = reference.parts[part]
+    feed, names = feed_of(session, 3, 1), [output.name for output in session.get_outputs()]
+    got = infer(f"sam3_{part}", feed, names)
+    for name, value in zip(names, session.run(names, feed), strict=True):
+        np.testing.assert_allclose(got[name].reshape(value.shape), value, atol=1e-4)
 
 
 def test_text_encoder(infer: Infer, reference: OnnxEngine) -> None:
     tokens = reference.tokenizer.encode(["a red car", "hen"])
-    [expected] = reference.text_encoder.run(["text"], {"ids": tokens.ids, "mask": tokens.mask})
+    [expected] = reference.parts["text_encoder"].run(["text"], {"ids": tokens.ids, "mask": tokens.mask})
     got = infer("sam3_text_encoder", {"ids": tokens.ids, "mask": tokens.mask}, ["text"])
     np.testing.assert_allclose(got["text"], expected, atol=1e-5)
-
-
-def test_decoder(infer: Infer, reference: OnnxEngine) -> None:
-    rng = np.random.default_rng(1)
-    feed: dict[str, Any] = {}
-    for item in reference.decoder.get_inputs():
-        shape = [size if isinstance(size, int) else {"pairs": 2, "tokens": 5, "boxes": 2}[size] for size in item.shape]
-        feed[item.name] = rng.normal(size=shape).astype(np.float32)
-    feed["text_mask"] = np.ones((2, 5), bool)
-    feed["boxes"] = np.full((2, 2, 4), 0.5, np.float32)
-    feed["box_labels"] = np.array([[1, 0], [1, -10]], np.int64)
-    names = ["logits", "boxes_out", "presence", "masks"]
-    expected = reference.decoder.run(names, feed)
-    got = infer("sam3_decoder", feed, names)
-    for name, value in zip(names, expected, strict=True):
-        np.testing.assert_allclose(got[name].reshape(value.shape), value, atol=1e-4)
 
 
 def test_whole_model_on_pixels_with_phrases_and_boxes(infer: Infer, reference: OnnxEngine) -> None:
@@ -164,6 +161,19 @@ def test_the_same_request_twice_is_answered_from_the_response_cache(served: Serv
     assert served.metric("sam3_cache_total", model="sam3", kind="response", outcome="hit") == hits + 1
     assert served.metric("nv_inference_exec_count", model="sam3_decoder") == runs, "no graph ran"
     np.testing.assert_array_equal(first["boxes"], again["boxes"])
+
+
+def test_where_nothing_is_found_nothing_is_drawn(served: Served, infer: Infer) -> None:
+    def runs() -> list[float]:
+        return [served.metric("nv_inference_count", model=f"sam3_{part}") for part in ("fine_levels", "mask_head")]
+
+    inputs, before = {"image": picture(next(fresh))[None]}, runs()
+    infer("sam3", {**inputs, **question("hen", "duck", threshold=1.0)}, OUTPUTS)
+    assert runs() == before
+    infer("sam3", {**inputs, **question("hen", "duck")}, OUTPUTS)
+    assert runs() == [before[0] + 1, before[1] + 2], "finer levels once a picture, masks once a pair"
+    infer("sam3", {**inputs, **question("goose")}, OUTPUTS)
+    assert runs() == [before[0] + 1, before[1] + 3]
 
 
 def test_a_second_phrase_on_a_picture_skips_the_image_encoder(served: Served, reference: OnnxEngine) -> None:

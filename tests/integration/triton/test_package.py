@@ -15,6 +15,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from sam3.errors import BadCheckpoint, BadConfig, BadInput
+from sam3.export.cut import parts
 from sam3.triton.manifest import verify
 from sam3_agent.serving.graphs import graphs_of
 from sam3_agent.serving.live import Deployment, Live
@@ -71,14 +72,21 @@ def test_the_same_tensors_on_every_backend(graphs: Path, settings: ServingSettin
     assert config(made["python"], "sam3_video").sequence_batching.oldest.max_candidate_sequences == settings.streams
 
 
-def test_a_built_engine_is_served_as_it_is(graphs: Path, settings: ServingSettings, tmp_path: Path) -> None:
-    for file in graphs.iterdir():
-        (tmp_path / file.name).symlink_to(file)
-    for name in ("image_encoder", "text_encoder", "decoder"):
-        (tmp_path / f"{name}.plan").write_bytes(b"an engine")
-    folder = write_package(tmp_path, tmp_path / "out", "tensorrt", settings, source="tiny")
+def test_built_engines_are_served_as_they_are(graphs: Path, settings: ServingSettings, tmp_path: Path) -> None:
+    engines = tmp_path / "engines"  # as `build_tensorrt.py` leaves them
+    engines.mkdir()
+    for name, model in parts(graphs).items():
+        (engines / f"{name}.onnx").write_bytes(model)
+        (engines / f"{name}.engine").write_bytes(b"an engine")
+    for name in ("tokenizer.json", "export.json"):
+        (engines / name).symlink_to(graphs / name)
+    (engines / "engines.json").write_text('{"library": "tensorrt"}')
+    folder = write_package(engines, tmp_path / "out", "tensorrt", settings, source="tiny")
     assert config(folder, "sam3_decoder").platform == "tensorrt_plan"
-    assert (folder / "sam3_decoder/1/model.plan").is_file()
+    assert (folder / "sam3_decoder/1/model.plan").read_bytes() == b"an engine"
+    (engines / "engines.json").write_text('{"library": "tensorrt_rtx"}')
+    with pytest.raises(BadInput, match="Triton runs TensorRT's own"):
+        write_package(engines, tmp_path / "out", "tensorrt", settings, source="tiny")
 
 
 def test_a_registered_model_is_found_by_its_alias(

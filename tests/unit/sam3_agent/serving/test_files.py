@@ -186,6 +186,6 @@ def test_secrets_come_from_the_secret(objects: list[dict[str, Any]]) -> None:
 
 
 def test_the_container_loads_the_same_models_in_the_same_order(serving: Path) -> None:
-    found = re.search(r"MODELS = (\(.*?\))", (serving / "triton/start.py").read_text(), re.S)
+    found = re.search(r"MODELS = (\(.*?\n\))", (serving / "triton/start.py").read_text(), re.S)
     assert found is not None
     assert tuple(re.findall(r'"(\w+)"', found[1])) == MODELS
