@@ -38,6 +38,7 @@ __all__ = ["Agent", "Planner", "Reply", "Session"]
 _ASK_BACK = {
     "nothing named": 'What should I look for? Please name it, for example "the dogs" or "the red car".',
     "open question": 'I find things that you name. What should I look for, for example "the dogs" or "the red car"?',
+    "too much": "That is more than I can take in at once. Please ask one thing at a time, in fewer words.",
     "unclear": "I did not understand that. What should I find, count, measure or compare in the picture?",
 }
 Found = Callable[[Plan, Outcome], None]

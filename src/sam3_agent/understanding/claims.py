@@ -154,9 +154,10 @@ def _asked_afterwards(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token]
     """ "There are two dogs. Is that right?", "two dogs and a cat, true or false?"."""
     flat = list(sentences[-1])
     for at in range(len(flat)):
+        if not ((at == 0 and len(sentences) > 1) or (at > 0 and flat[at - 1].text in (",", "-"))):
+            continue
         cursor = Cursor(flat, at)
-        starts = (at == 0 and len(sentences) > 1) or (at > 0 and flat[at - 1].text in (",", "-"))
-        if not starts or not _ASIDES.take(cursor):
+        if not _ASIDES.take(cursor):
             continue
         if all(token.kind in ("mark", "image") for token in flat[cursor.at :]):
             before = [list(sentence) for sentence in sentences[:-1]] + ([flat[:at]] if at else [])

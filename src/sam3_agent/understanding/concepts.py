@@ -23,6 +23,7 @@ from sam3_agent.understanding.plan import (
     Than,
     Without,
 )
+from sam3_agent.understanding.tokens import spend
 
 Change = Callable[[Concept], Concept]  # what a predicate does to the thing it is said of
 
@@ -58,6 +59,7 @@ def order_free(concept: Filtered) -> bool:
 
 def positive_phrases(concept: Concept) -> list[Phrase]:
     """The noun phrases whose members can be in the result."""
+    spend(1)
     if isinstance(concept, Phrase):
         return [concept]
     if isinstance(concept, AnyOf):
@@ -112,6 +114,7 @@ def replaced(concept: Concept, by: Callable[[Mention], Concept]) -> Concept:
 def joined(parts: list[Concept], joint: str = "and") -> Concept:
     """One expression for several: flat, without repetition."""
     flat: list[Concept] = []
+    spend(len(parts))
     for part in parts:
         flat += [p for p in (part.parts if isinstance(part, AnyOf) else (part,)) if p not in flat]
     return flat[0] if len(flat) == 1 else AnyOf(parts=tuple(flat), joint="or" if joint == "or" else "and")

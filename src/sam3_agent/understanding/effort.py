@@ -10,21 +10,21 @@ from typing import Any
 from sam3_agent.understanding.grammar import Reading, read
 from sam3_agent.understanding.tokens import EFFORT, TooMuch
 
-MOST_LOOKS = 60_000  # a hundred times what the longest question of the tests needs
+MOST_LOOKS = 3_000  # five times what the longest question of the tests needs; a look takes some 3 microseconds
 DEEPEST = 60  # levels of a plan as data; a "left of the ..." takes three
 
 
 def understood(text: str, images: int = 1) -> Reading:
-    """`grammar.read`, within bounds; what is beyond them is "unclear"."""
+    """`grammar.read`, within bounds; what is beyond them is "too much"."""
     EFFORT.left = MOST_LOOKS
     try:
         reading = read(text, images)
     except (RecursionError, TooMuch):
-        return Reading((), "unclear")
+        return Reading((), "too much")
     finally:
         EFFORT.left = math.inf
     if any(_depth(draft.plan.model_dump()) > DEEPEST for draft in reading.drafts):
-        return Reading((), "unclear")
+        return Reading((), "too much")
     return reading
 
 

@@ -33,7 +33,7 @@ from sam3_agent.understanding.times import Timed, timed
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
 from sam3_agent.understanding.yes_no import exists
 
-Trouble = Literal["", "unsupported", "nothing named", "open question", "unclear", "silent"]
+Trouble = Literal["", "unsupported", "nothing named", "open question", "unclear", "silent", "too much"]
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 from sam3_agent.understanding.lexicon import ORDINALS, SUPERLATIVES
-from sam3_agent.understanding.spelling import mend
-from sam3_agent.understanding.tokens import Token
+from sam3_agent.understanding.spelling import mend_all
+from sam3_agent.understanding.tokens import Token, spend
 
 _QUOTED = re.compile(r'"([^"]+)"|(?<![\w])\'(.+?)\'(?![\w])|«([^»]+)»')
 _WORD = re.compile(
     r"(?P<quote>\x00\d+\x00)|(?P<number>#?\d+(?:[.,]\d+)*)(?P<suffix>st|nd|rd|th)?(?![a-z\d])"
     r"|(?P<word>[^\W\d_]+(?:[-'][^\W_]+)*'?|\d+[a-z]+)|(?P<mark>[.,;:?!\n()/%&+-])|(?P<emoji>\x01[a-z ]+\x02)"
 )
+_RUN = re.compile("([\u2190-\U0010ffff])\\1{2,}")
 _STRAIGHT = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": ",", "…": ".", "`": "'"})
 _CONTRACTIONS = {
     "can't": "can not", "cannot": "can not", "won't": "will not", "shan't": "shall not", "ain't": "is not",
@@ -77,7 +79,9 @@ def clauses(text: str) -> list[list[Token]]:
         sentences[-1].append(token)
         if token.kind == "mark" and token.text in ".?!;":
             sentences.append([])
-    return [mend(sentence) for sentence in sentences if any(token.kind != "mark" for token in sentence)]
+    spend(max(0, sum(map(len, sentences)) - 200))  # more words than 1,000 characters of English have
+    whole = [sentence for sentence in sentences if any(token.kind != "mark" for token in sentence)]
+    return mend_all(whole)
 
 
 def tokens_of(text: str) -> list[Token]:
@@ -150,9 +154,11 @@ def _hyphenated(word: str) -> list[str]:
 def _with_emoji_names(text: str) -> str:
     if text.isascii():
         return text
-    return "".join(character if ord(character) < 0x2190 else _emoji(character) for character in text)
+    once = _RUN.sub(r"\1", text)  # three dogs in a row are dogs
+    return "".join(character if ord(character) < 0x2190 else _emoji(character) for character in once)
 
 
+@lru_cache(maxsize=1024)
 def _emoji(character: str) -> str:
     """The emoji's noun between control marks, or a space where it shows no thing (smileys, hands, hearts)."""
     if not any(low <= ord(character) <= high for low, high in _PICTURED):

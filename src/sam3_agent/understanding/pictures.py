@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding.plan import Scope
-from sam3_agent.understanding.tokens import Cursor, Token
+from sam3_agent.understanding.tokens import Cursor, Token, spend
 
 _PREPOSITIONS = lex.words("in on from of for across within inside over through throughout during at among to")
 _FILL = lex.words(
@@ -36,9 +36,9 @@ _HANDED = lex.words("this that these here it sorry oops ok")
 def fold_pictures(tokens: Sequence[Token]) -> list[Token]:
     """The tokens with every mention of a picture folded into one "image" token."""
     folded: list[Token] = []
-    at = 0
+    at, start = 0, Cursor(tokens)
     while at < len(tokens):
-        found = _mention(tokens, at, folded)
+        found = _mention(start.moved(at), folded)
         if found is None:
             folded.append(tokens[at])
             at += 1
@@ -62,8 +62,8 @@ def split_scope(tokens: Sequence[Token]) -> tuple[list[Token], Scope]:
     return kept, scope
 
 
-def _mention(tokens: Sequence[Token], at: int, before: Sequence[Token]) -> tuple[Token, int] | None:
-    cursor = Cursor(tokens, at)
+def _mention(cursor: Cursor, before: Sequence[Token]) -> tuple[Token, int] | None:
+    tokens, at = cursor.tokens, cursor.at
     preposition = cursor.take(*_PREPOSITIONS) or ""
     whole, numbers, every, other = False, [], False, False
     count = 0
@@ -85,6 +85,7 @@ def _mention(tokens: Sequence[Token], at: int, before: Sequence[Token]) -> tuple
         elif word not in _FILL and word not in ("latest", "new", "newest"):
             break
         cursor.at += 1
+    spend((cursor.at - at) // 4)
     if count and len(numbers) == 1 and numbers[0] == 1:
         numbers = list(range(1, count + 1))
     this = any(token.text in ("this", "these") for token in tokens[at : cursor.at])

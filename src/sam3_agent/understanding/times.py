@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from sam3_agent.understanding.tokens import spend
+
 Moment = Literal["appears", "leaves", "shows"]
 Span = tuple[float, float | None]
 
@@ -81,6 +83,7 @@ class Timed:
 
 def timed(text: str) -> Timed | None:
     """What a question says about time; None where it says nothing."""
+    spend(len(text) // 8)  # the patterns look from every letter on, and a question may name time upon time
     between, rest = _span(text)
     for pattern, moment in ((_LASTS, "shows"), (_SEEN, "appears"), (_WHEN, "")):
         found = pattern.match(rest)
