@@ -17,15 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-# Prefect and DVC read these when they are imported
-for _name, _value in (("PREFECT_SERVER_ANALYTICS_ENABLED", "false"), ("DO_NOT_TRACK", "1"), ("DVC_NO_ANALYTICS", "1")):
-    os.environ.setdefault(_name, _value)
+import typer
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
 
-import typer  # noqa: E402
-from prefect import flow, get_run_logger, task  # noqa: E402
-from prefect.artifacts import create_table_artifact  # noqa: E402
-
-from sam3.errors import BadConfig, Sam3AgentError  # noqa: E402
+from flows.leash import leashed
+from sam3.errors import BadConfig, Sam3AgentError
 
 Status = Literal["ran", "restored", "unchanged", "failed", "not reached"]
 TAIL = 20  # lines in which a failed stage's reason is looked for
@@ -86,7 +83,7 @@ def run_stage(stage: str, folder: str, force: bool) -> StageOutcome:
     tail: list[str] = []
     options = ["--single-item", *(["--force"] if force else [])]
     process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", *options, stage],
+        leashed([sys.executable, "-m", "dvc", "repro", *options, stage]),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
