@@ -3,7 +3,7 @@
 let key = sessionStorage.getItem("sam3-key") || "";
 
 async function request(path, options = {}) {
-  const headers = { ...(options.body ? { "Content-Type": "application/json" } : {}) };
+  const headers = { ...(typeof options.body === "string" ? { "Content-Type": "application/json" } : {}) };
   if (key) headers.Authorization = `Bearer ${key}`;
   const response = await fetch(path, { ...options, headers });
   if (response.status === 401) {
@@ -41,12 +41,18 @@ const post = (path, body) => request(path, { method: "POST", body: JSON.stringif
 export const examples = async () => (await request("/examples")).json();
 export const newSession = async () => (await (await post("/v1/sessions", {})).json()).id;
 export const readSession = async (id) => (await request(`/v1/sessions/${id}`)).json();
+export const frames = async (id, number, first) => (await request(`/v1/sessions/${id}/media/${number}/frames?first=${first}`)).json();
+export async function upload(id, file) {
+  const body = new FormData();
+  body.append("file", file);
+  return (await request(`/v1/sessions/${id}/media`, { method: "POST", body })).json();
+}
 export const media = async (id, number) => (await request(`/v1/sessions/${id}/media/${number}`)).blob();
 export const pointOut = async (id, number, box) =>
   (await post(`/v1/sessions/${id}/exemplars`, { media: number, box })).json();
 export const feedback = (body) => post("/v1/feedback", body);
 
-// Ask, and call `told` with each event: found, said, masks, done.
+// Ask, and call `told` with each event: frame (of a clip, as it is done), found, said, masks, done.
 export async function ask({ session, query, images, threshold }, told) {
   const content = [{ type: "text", text: query }, ...images.map((url) => ({ type: "image_url", image_url: { url } }))];
   const body = { messages: [{ role: "user", content }], session, threshold, stream: true, masks: "polygons" };

@@ -26,10 +26,10 @@ export async function png(picture, instances) {
     if (!one.polygons) continue;
     const outline = new Path2D(path(one.polygons));
     pen.globalAlpha = 0.36;
-    pen.fillStyle = colour(at);
+    pen.fillStyle = colour(one.tint ?? at);
     pen.fill(outline, "evenodd");
     pen.globalAlpha = 1;
-    for (const [line, style] of [[4 * unit, "#ffffff"], [2 * unit, colour(at)]]) {
+    for (const [line, style] of [[4 * unit, "#ffffff"], [2 * unit, colour(one.tint ?? at)]]) {
       pen.lineWidth = line;
       pen.strokeStyle = style;
       pen.stroke(outline);
@@ -42,7 +42,7 @@ export async function png(picture, instances) {
     const wide = pen.measureText(text).width + 8 * unit;
     const x = Math.min(Math.max(0, one.box[0]), Math.max(0, width - wide));
     const y = Math.max(0, one.box[1] - 17 * unit);
-    pen.fillStyle = colour(at);
+    pen.fillStyle = colour(one.tint ?? at);
     pen.fillRect(x, y, wide, 17 * unit);
     pen.fillStyle = "#06100e";
     pen.fillText(text, x + 4 * unit, y + 2.5 * unit);

@@ -1,6 +1,7 @@
 // The conversation: questions, answers with their objects, plan, time bar and feedback.
 
 import * as api from "./api.js";
+import { clock } from "./clip.js";
 import { colour } from "./stage.js";
 
 const STAGES = [["load", "#9aa7b8"], ["understand", "#c774e8"], ["encode", "#5b8def"], ["ground", "#00b39b"], ["answer", "#f5b700"]];
@@ -27,18 +28,20 @@ function thumb(down) {
   return icon;
 }
 
-export function asked(list, query, pictures) {
+export function asked(list, query, pictures, clip = false) {
   const one = made("div", "asked", query);
-  if (pictures) one.append(made("small", "", pictures === 1 ? "with a picture" : `with ${pictures} pictures`));
+  if (clip) one.append(made("small", "", pictures === 1 ? "with a clip" : `with ${pictures} pictures and clips`));
+  else if (pictures) one.append(made("small", "", pictures === 1 ? "with a picture" : `with ${pictures} pictures`));
   list.append(one);
   one.scrollIntoView({ block: "end" });
 }
 
 // An answer that grows: working -> found -> said -> masks.
 export class Answer {
+  // sought: called with a track of a clip that is to be shown.
   // single: called with (media, at) when an object's chip is pointed at, (null) when no longer. chosen: show this answer.
-  constructor(list, { single, chosen }) {
-    Object.assign(this, { list, single, chosen, reply: null, results: new Map() });
+  constructor(list, { single, chosen, sought = () => {} }) {
+    Object.assign(this, { list, single, chosen, sought, reply: null, results: new Map() });
     this.root = made("article", "answer working");
     this.text = made("p", "text", "Looking");
     this.chips = made("div", "chips");
@@ -65,7 +68,13 @@ export class Answer {
     this.show();
   }
 
-  masks(result) { this.results.set(result.media, result); }
+  masks(event) {
+    if (event.result) this.results.set(event.result.media, event.result);
+    const result = this.results.get(event.media);
+    if (!event.frames || !result?.frames) return;
+    const drawn = new Map(event.frames.map((frame) => [frame.frame, frame]));
+    result.frames = result.frames.map((frame) => drawn.get(frame.frame) || frame);
+  }
 
   failed(message) {
     this.root.classList.remove("working");
@@ -80,7 +89,8 @@ export class Answer {
     this.chips.replaceChildren();
     const several = this.results.size > 1;
     for (const [media, result] of this.results) {
-      result.instances.forEach((one, at) => this.chips.append(this.chip(one, at, media, several)));
+      if (result.tracks) result.tracks.forEach((track) => this.chips.append(this.trackChip(track, media, several)));
+      else result.instances.forEach((one, at) => this.chips.append(this.chip(one, at, media, several)));
     }
   }
 
@@ -95,6 +105,25 @@ export class Answer {
     for (const come of ["pointerenter", "focus"]) chip.addEventListener(come, () => this.single(this, media, at));
     for (const go of ["pointerleave", "blur"]) chip.addEventListener(go, () => this.single(this, null, null));
     return chip;
+  }
+
+  // A thing of a clip: pressed, the clip goes to where it first appears.
+  trackChip(track, media, several) {
+    const chip = made("button", "chip");
+    chip.type = "button";
+    Object.assign(chip.dataset, { track: track.id, media, score: track.score });
+    const dot = made("i");
+    dot.style.background = colour(track.id - 1);
+    chip.append(dot, `${several ? `${media + 1}: ` : ""}#${track.id} ${track.label}`);
+    chip.append(made("span", "", `${clock(track.first)} to ${clock(track.last)}`));
+    chip.addEventListener("click", () => this.sought(this, media, track));
+    return chip;
+  }
+
+  // News of a frame while the clip is being looked at.
+  frame(event) {
+    const counts = Object.entries(event.counts).map(([phrase, count]) => `${phrase}: ${count}`).join(", ");
+    this.text.textContent = `Looking, ${Math.round(100 * event.done / event.of)} %. So far ${counts}`;
   }
 
   lit(media, at) {

@@ -73,11 +73,11 @@ export class Stage {
     if (one.polygons) {
       const outline = path(one.polygons);
       group.append(node("path", { class: "casing", d: outline }));
-      group.append(node("path", { class: "mask", d: outline, fill: colour(at), stroke: colour(at) }));
+      group.append(node("path", { class: "mask", d: outline, fill: colour(one.tint ?? at), stroke: colour(one.tint ?? at) }));
     } else {
       const [x0, y0, x1, y1] = one.box;
       const box = { x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 2 };
-      group.append(node("rect", { class: "early", ...box, fill: colour(at), stroke: colour(at) }));
+      group.append(node("rect", { class: "early", ...box, fill: colour(one.tint ?? at), stroke: colour(one.tint ?? at) }));
     }
     for (const [come, go] of [["pointerenter", "pointerleave"], ["focus", "blur"]]) {
       group.addEventListener(come, () => this.aim === null && this.single(at));
@@ -92,7 +92,7 @@ export class Stage {
     tag.textContent = `${one.label} ${one.score.toFixed(2)}${one.sure ? "" : " ?"}`;
     tag.style.left = `${100 * Math.max(0, one.box[0]) / width}%`;
     tag.style.top = `${100 * Math.max(0, one.box[1]) / height}%`;
-    tag.style.background = colour(at);
+    tag.style.background = colour(one.tint ?? at);
     tag.dataset.at = at;
     return tag;
   }
