@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ Array = np.ndarray[Any, Any]
 Call = Callable[[str, Mapping[str, Array], Sequence[str]], dict[str, Array]]  # graph, inputs, outputs wanted
 GRAPHS = ("image_encoder", "text_encoder", "decoder", "fine_levels", "mask_head")
 FOUND = ("logits", "boxes_out", "presence", "queries", "encoded")
+
+
+K = TypeVar("K")
+R = TypeVar("R")
 
 
 @dataclass(eq=False)
@@ -97,6 +101,10 @@ class Grounder:
         self.pool = ThreadPoolExecutor(threads)
         self.clock = clock or Clock()
 
+    def each(self, work: Callable[[K], R], items: Sequence[K]) -> list[R]:
+        """`work` of every item, several at once; one alone does not change threads."""
+        return [work(items[0])] if len(items) == 1 else list(self.pool.map(work, items))
+
     def known(self, key: str) -> Embedding | None:
         """The embedding of a picture seen before."""
         return self.images.get(key)
@@ -108,7 +116,7 @@ class Grounder:
         for start in range(0, len(keys), self.batch):
             group = keys[start : start + self.batch]
             with self.clock("resize"):
-                pixels = np.stack(list(self.pool.map(lambda key: to_model(pictures[key], self.image_size), group)))
+                pixels = np.stack(self.each(lambda key: to_model(pictures[key], self.image_size), group))
             with self.clock("image_encoder"):
                 wanted = ("trunk", self.coarsest, "started")
                 made = self.call("image_encoder", {"pixels": pixels}, wanted)

@@ -14,8 +14,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event, Lock, Thread
 from typing import Any
 
+Key = tuple[str, tuple[tuple[str, str], ...]]  # name and labels
 PRESENCE_EDGES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 FAMILIES = {
     "sam3_stage_microseconds_total": ("COUNTER", "Time spent in a stage of the whole model, microseconds"),
@@ -59,24 +61,35 @@ class Clock:
 
 
 class Meters:
-    """Counters of one model version. Families must live as long as the model, or the server crashes."""
+    """Counters of one model version. Families must live as long as the model, or the server crashes.
 
-    def __init__(self, model: str, version: str) -> None:
+    To tell the server of one number costs a message to its process and back, of which an answer may need thirty: what is
+    counted is told by a thread of its own, ten times a second, and no answer waits for it.
+    """
+
+    def __init__(self, model: str, version: str, every: float = 0.1) -> None:
         kinds = server().MetricFamily
         self.labels = {"model": model, "version": version}
         self.families = {
             name: kinds(name=name, description=text, kind=getattr(kinds, kind))
             for name, (kind, text) in FAMILIES.items()
         }
-        self.metrics: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
+        self.metrics: dict[Key, Any] = {}
+        self._counted: dict[Key, float] = defaultdict(float)
+        self._levels: dict[Key, float] = {}
+        self._lock, self._over = Lock(), Event()
+        self._thread = Thread(target=self._tell, args=(every,), name="meters", daemon=True)
+        self._thread.start()
 
     def add(self, name: str, value: float, **labels: str) -> None:
         """Count `value` more."""
-        self._metric(name, labels).increment(value)
+        with self._lock:
+            self._counted[name, tuple(sorted(labels.items()))] += value
 
     def set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
-        self._metric(name, labels).set(value)
+        with self._lock:
+            self._levels[name, tuple(sorted(labels.items()))] = value
 
     def presence(self, value: float) -> None:
         """One more pair with this presence."""
@@ -92,8 +105,28 @@ class Meters:
             self.add("sam3_stage_microseconds_total", spent, stage=stage)
             self.add("sam3_stage_runs_total", runs, stage=stage)
 
-    def _metric(self, name: str, labels: dict[str, str]) -> Any:
-        key = (name, tuple(sorted(labels.items())))
+    def close(self) -> None:
+        """Tell no more: the model is being unloaded."""
+        self._over.set()
+        self._thread.join(5)
+
+    def flush(self) -> None:
+        """Tell the server what has been counted since the last time."""
+        with self._lock:
+            counted, levels = self._counted, self._levels
+            self._counted, self._levels = defaultdict(float), {}
+        for key, value in counted.items():
+            if value or key not in self.metrics:  # a counter is there from its first mention
+                self._metric(key).increment(value)
+        for key, value in levels.items():
+            self._metric(key).set(value)
+
+    def _tell(self, every: float) -> None:
+        while not self._over.wait(every):
+            self.flush()
+
+    def _metric(self, key: Key) -> Any:
         if key not in self.metrics:
-            self.metrics[key] = self.families[name].Metric(labels=self.labels | labels)
+            name, labels = key
+            self.metrics[key] = self.families[name].Metric(labels=self.labels | dict(labels))
         return self.metrics[key]

@@ -88,6 +88,10 @@ class TritonPythonModel:
         self._count()
         return answers
 
+    def finalize(self) -> None:
+        """The model is unloaded."""
+        self.meters.close()
+
     def read(self, request: Any) -> Query:
         """One request's tensors as a `Query`."""
         return read_query(self.inputs_of(request), frozenset(request.requested_output_names()))
@@ -130,7 +134,7 @@ class TritonPythonModel:
                 held[query.key] = known
         fresh = {query.key: query for query in queries if query.key not in held}
         with self.clock("decode_image"):
-            decoded = dict(zip(fresh, self.grounder.pool.map(self._picture, fresh.values()), strict=True))
+            decoded = dict(zip(fresh, self.grounder.each(self._picture, list(fresh.values())), strict=True))
         held |= {key: item for key, item in decoded.items() if isinstance(item, Exception)}
         pictures = {key: item for key, item in decoded.items() if not isinstance(item, Exception)}
         try:
