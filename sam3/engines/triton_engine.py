@@ -5,7 +5,8 @@
 
 `encode` sends each picture once and keeps what the server calls it; `ground` sends that key and the phrases, and the
 picture again only if the server has forgotten it. All phrases of a picture go in one request, all pictures at once,
-and the server forms batches. Retries, deadlines and connection: `sam3.triton.client`.
+and the server forms batches. Retries, deadlines and connection: `sam3.triton.client`. While a version is tried with a
+share of the traffic (`sam3.triton.canary`), each picture has its side, and what the canary fails at the other one does.
 """
 
 from __future__ import annotations
@@ -16,23 +17,25 @@ import logging
 import os
 import re
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from sam3.engines.prompts import phrase_of
-from sam3.errors import BadInput
+from sam3.errors import BadInput, Sam3AgentError
 from sam3.pixels import check_image
 from sam3.triton.answer import unpack_masks
+from sam3.triton.canary import WHOLE, Routes, unit_of
 from sam3.triton.client import Connection, NotRemembered, Refused, ServerAway, texts
 from sam3.triton.query import MAX_PHRASES
 from sam3.triton.regions import CudaRegions, Regions
 from sam3.triton.shared_pictures import WORTH_IT, SharedPictures
 from sam3.types import Detections, Prompt, UInt8Array
 
+T = TypeVar("T")
 DEFAULT = "127.0.0.1:8001"
 OUTPUTS = ("boxes", "scores", "phrase_index", "presence", "masks", "warnings")
 ADDRESS = re.compile(r"^(grpc://)?(?P<address>(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.\-]+):\d{1,5})$")
@@ -45,6 +48,7 @@ class Embedding:
 
     pixels: UInt8Array
     key: str
+    model: str = WHOLE  # which encoded it: while a version is tried, pictures differ
 
     @property
     def nbytes(self) -> int:
@@ -74,10 +78,11 @@ class TritonEngine:
         share_memory: bool | Literal["cuda"] | None = None,
         priority: int = 2,
         at_once: int = 32,
-        model: str = "sam3",
+        model: str = WHOLE,
     ) -> None:
         self.address, self.threshold, self.deadline, self.model = address, threshold, deadline, model
         self.connection = Connection(address, at_once=at_once, priority=priority)
+        self.routes = Routes(self.connection)
         local = address.rsplit(":", 1)[0] in LOCAL if share_memory is None else share_memory
         regions = CudaRegions() if share_memory == "cuda" else None
         self._shared = self.connection.run(self._share(regions)) if local else None
@@ -97,6 +102,17 @@ class TritonEngine:
             engine.close()
             raise ServerAway(f"no model sam3 at {address}. Start the server: sam3-agent triton up", field="engine")
         return engine
+
+    @property
+    def sha256(self) -> str:
+        """What serves, in words ("version 3 (0123456789ab)"), a canary included; empty while the server does not say."""
+        return self.connection.run(self.routes.now()).name
+
+    def version_for(self, pixels: UInt8Array) -> str:
+        """Which version answers about this picture; empty while the server does not say."""
+        sides = self.connection.run(self.routes.now())
+        side = sides.of(unit_of(pixels)) if sides.canary else sides.stable
+        return side.name if side else ""
 
     def encode(self, images: Sequence[UInt8Array]) -> list[Embedding]:
         """uint8 RGB (H, W, 3) -> one embedding each; encoded on the server now, in batches."""
@@ -120,8 +136,34 @@ class TritonEngine:
 
     async def _encode(self, images: Sequence[UInt8Array]) -> list[Embedding]:
         arrays = [check_image(image) for image in images]
-        keys = await asyncio.gather(*(self._with_picture(array, {}, ("image_key",)) for array in arrays))
-        return [Embedding(array, out["image_key"].item().decode()) for array, out in zip(arrays, keys, strict=True)]
+        return list(await asyncio.gather(*map(self._encoded, arrays)))
+
+    async def _encoded(self, image: UInt8Array) -> Embedding:
+        async def work(model: str) -> Embedding:
+            out = await self._with_picture(image, {}, ("image_key",), model)
+            return Embedding(image, out["image_key"].item().decode(), model)
+
+        return await self._either(await self._side(image), work)
+
+    async def _side(self, image: UInt8Array) -> str:
+        """The model that this picture belongs to."""
+        sides = await self.routes.now() if self.model == WHOLE else None
+        side = sides.of(unit_of(image)) if sides and sides.canary else None
+        return side.model if side else self.model
+
+    async def _either(self, model: str, work: Callable[[str], Awaitable[T]]) -> T:
+        """`work(model)`; what a canary fails at, the model that serves does. A bad request is bad for both."""
+        if model == self.model:
+            return await work(model)
+        try:
+            return await work(model)
+        except Refused:
+            raise
+        except Sam3AgentError as error:
+            logging.getLogger(__name__).warning("%s: %s; asking %s", model, error, self.model)
+            if isinstance(error, ServerAway):
+                self.routes.forget_canary()
+            return await work(self.model)
 
     async def _ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
         if len(embeddings) != len(prompts):
@@ -148,32 +190,40 @@ class TritonEngine:
 
     async def _one_picture(self, item: Embedding, prompts: Sequence[Prompt]) -> list[Detections]:
         inputs = _inputs(prompts) | {"threshold": np.array([[self.threshold]], np.float32)}
-        try:
-            named = inputs | {"image_key": texts([item.key])}
-            out = await self.connection.infer(self.model, named, OUTPUTS, deadline=self.deadline)
-        except NotRemembered:
-            out = await self._with_picture(item.pixels, inputs, OUTPUTS)
-        return detections_of(out, item.pixels.shape[:2])
+
+        async def work(model: str) -> dict[str, np.ndarray[Any, Any]]:
+            try:
+                named = inputs | {"image_key": texts([item.key])}
+                return await self._infer(model, named, OUTPUTS)
+            except NotRemembered:
+                return await self._with_picture(item.pixels, inputs, OUTPUTS, model)
+
+        model = self.model if item.model == WHOLE else item.model
+        return detections_of(await self._either(model, work), item.pixels.shape[:2])
+
+    async def _infer(
+        self, model: str, inputs: Mapping[str, Any], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """A canary that is not there (any more) is not waited for."""
+        patient = model == self.model
+        return await self.connection.infer(model, inputs, outputs, deadline=self.deadline, patient=patient)
 
     async def _with_picture(
-        self, image: UInt8Array, inputs: Mapping[str, Any], outputs: Sequence[str]
+        self, image: UInt8Array, inputs: Mapping[str, Any], outputs: Sequence[str], model: str
     ) -> dict[str, np.ndarray[Any, Any]]:
         if self._shared is not None and self._shared.free and image.nbytes >= WORTH_IT:
             try:
                 async with self._shared.hold(image) as tensor:
-                    return await self.connection.infer(
-                        self.model, {"image": tensor, **inputs}, outputs, deadline=self.deadline
-                    )
+                    return await self._infer(model, {"image": tensor, **inputs}, outputs)
             except Exception as error:
                 if not _about_memory(error):
                     raise
                 logging.getLogger(__name__).info("shared memory: %s; sending on the wire", error)
                 if "restricted" in str(error):
                     self._shared = None  # the server shares with holders of its key only
-                    return await self._with_picture(image, inputs, outputs)
+                    return await self._with_picture(image, inputs, outputs, model)
                 await self._shared.forget()  # a restarted server knows no region; the next picture registers anew
-        inputs = {"image": image[None], **inputs}
-        return await self.connection.infer(self.model, inputs, outputs, deadline=self.deadline)
+        return await self._infer(model, {"image": image[None], **inputs}, outputs)
 
     async def _share(self, regions: Regions | None) -> SharedPictures:
         key = os.environ.get("SAM3_TRITON_CONTROL_KEY")

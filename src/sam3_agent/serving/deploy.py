@@ -18,9 +18,11 @@ import typer
 
 from sam3.errors import BadCheckpoint, BadInput
 from sam3.files import read_json
+from sam3.triton.canary import CANDIDATE
+from sam3_agent.loop_settings import load_loop
 from sam3_agent.serving import gate
 from sam3_agent.serving.control import Control
-from sam3_agent.serving.live import CANDIDATE, LIVE, Deployment, Live
+from sam3_agent.serving.live import LIVE, Deployment, Live
 from sam3_agent.serving.model_configs import MODELS, PARTS, VIDEO, WHOLE
 from sam3_agent.serving.package import REPOSITORY, versions_in
 
@@ -34,19 +36,32 @@ def deploy(
     packages: Annotated[Path, typer.Option(help="Where packaged versions are.")] = REPOSITORY,
     pictures: Annotated[Path, typer.Option(help="Folder of smoke pictures.")] = gate.PICTURES,
     address: Address = None,
+    canary: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Try it with this share of the pictures first; limits: configs/loop.yaml."),
+    ] = 0.0,
+    watch: Annotated[float | None, typer.Option(min=0, help="Seconds of that trial; configs/loop.yaml's.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="URL of Triton's metrics; port 8002 of the server.")] = None,
 ) -> None:
     """Prove a packaged version and let it take the traffic; the one before stays for a rollback."""
+    from sam3_agent.serving.canary import deploy_watched
+
     start = time.monotonic()
     found = versions_in(packages)
     number = version if version is not None else max(found, default=0)
     if number not in found:
         raise BadInput(f"{packages}: no version {number or ''}; there are {found}. Make one: sam3-agent package")
+    if canary > 0:
+        limits = load_loop().canary
+        changed = limits.model_copy(update={"share": canary, **({} if watch is None else {"seconds": watch})})
+        print(deploy_watched(Control(address), Live(live), packages / str(number), changed, metrics, pictures))
+        return
     state = put_live(Control(address), Live(live), packages / str(number), pictures)
     print(f"version {state.current} serves after {time.monotonic() - start:.1f} s; before: {state.previous}")
 
 
 def rollback(live: LiveFolder = LIVE, address: Address = None) -> None:
-    """Back to the version before."""
+    """Back to the version before; of one that is only tried, away from it."""
     start = time.monotonic()
     state = put_back(Control(address), Live(live))
     print(f"version {state.current} serves again after {time.monotonic() - start:.1f} s")
@@ -61,7 +76,7 @@ def put_live(control: Control, live: Live, package: Path, pictures: Path = gate.
     """
     with live.changing():
         control.check()
-        before = live.deployment()
+        before = without_canary(live)
         settle(control, live, before)
         known = all((live.folder / model / package.name).is_dir() for model in MODELS)
         try:
@@ -91,7 +106,11 @@ def put_back(control: Control, live: Live) -> Deployment:
     """
     with live.changing():
         control.check()
-        before = live.deployment()
+        tried = live.deployment().canary
+        before = without_canary(live)
+        if tried is not None:  # a rollback of what has not replaced anything yet
+            settle(control, live, before)
+            return before
         if before.previous is None:
             raise BadInput(f"{live.folder}: no version before {before.current}. Deploy one: sam3-agent deploy VERSION")
         settle(control, live, before)
@@ -102,6 +121,15 @@ def put_back(control: Control, live: Live) -> Deployment:
         except BaseException:
             retreat(control, live)
             raise
+
+
+def without_canary(live: Live) -> Deployment:
+    """End the trial of a version, if there is one: what serves alone from now on."""
+    state = live.deployment()
+    if state.canary is not None:
+        state = Deployment(state.current, state.previous)
+        live.record(state)
+    return state
 
 
 def load_candidate(control: Control, live: Live, version: int) -> dict[str, str]:

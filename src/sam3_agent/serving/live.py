@@ -11,25 +11,27 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sam3.errors import BadInput, Unavailable
 from sam3.files import atomic_write, read_json, write_json
+from sam3.triton.canary import CANDIDATE, SHARE
 from sam3.triton.manifest import verify
-from sam3_agent.serving.model_configs import MODELS, PARTS, renamed
+from sam3_agent.serving.model_configs import MODELS, PARTS, WHOLE, renamed, with_parameters
 
 LIVE = Path("serving/live")
-CANDIDATE = "_candidate"
 STATE = "deployment.json"
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """The version that serves, and the good one before it."""
+    """The version that serves, the good one before it, and one that is tried with a share of the traffic."""
 
     current: int | None = None
     previous: int | None = None
+    canary: int | None = None
+    share: float = 0.0
 
 
 class Live:
@@ -44,11 +46,11 @@ class Live:
         if not path.is_file():
             return Deployment()
         row = read_json(path)
-        return Deployment(row.get("current"), row.get("previous"))
+        return Deployment(row.get("current"), row.get("previous"), row.get("canary"), float(row.get("share") or 0.0))
 
     def record(self, deployment: Deployment) -> None:
         """Remember what serves."""
-        write_json(self.folder / STATE, {"current": deployment.current, "previous": deployment.previous})
+        write_json(self.folder / STATE, asdict(deployment))
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -131,6 +133,13 @@ class Live:
                 shutil.copytree(warmup, self.folder / name / "warmup")
             self.point(name, version, parts)
         return names
+
+    def share(self, share: float) -> None:
+        """Write the canary's share of the traffic where clients read it: in the staged model's configuration."""
+        path = self.folder / f"{WHOLE}{CANDIDATE}" / "config.pbtxt"
+        text = with_parameters(path.read_text(encoding="utf-8"), {SHARE: f"{share:.6g}"})
+        with atomic_write(path) as stream:
+            stream.write(text)
 
     def activate(self, version: int) -> None:
         """Point every model at `version`; for a server that is not running."""

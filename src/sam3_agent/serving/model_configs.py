@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from sam3.triton.canary import WEIGHTS
 from sam3.triton.grounding import GRAPHS
 from sam3_agent.serving.settings import ServingSettings
 
@@ -71,8 +72,8 @@ def graph_config(
     return config
 
 
-def whole_config(version: int, levels: int, settings: ServingSettings) -> dict[str, Any]:
-    """The configuration of `sam3`."""
+def whole_config(version: int, levels: int, settings: ServingSettings, weights: str = "") -> dict[str, Any]:
+    """The configuration of `sam3`; `weights` is the checksum by which clients name what answers them."""
     return _base(WHOLE, version, settings) | {
         "backend": "python",
         "input": _optional(PICTURE | EXEMPLARS),
@@ -80,7 +81,8 @@ def whole_config(version: int, levels: int, settings: ServingSettings) -> dict[s
         "dynamic_batching": _batching(settings),
         "instance_group": [{"kind": "KIND_CPU", "count": 1}],  # one process, so that it has one cache
         "parameters": _parameters(
-            _pipeline(levels, settings) | {"response_cache_bytes": settings.response_cache_mb * 1_000_000}
+            _pipeline(levels, settings)
+            | {"response_cache_bytes": settings.response_cache_mb * 1_000_000, WEIGHTS: weights}
         ),
         "model_warmup": [_picture_warmup(settings)],
     }
@@ -129,6 +131,17 @@ def renamed(text: str, name: str, parts: Mapping[str, str]) -> str:
     for graph, part in parts.items():
         if graph in config.parameters:
             config.parameters[graph].string_value = part
+    return str(text_format.MessageToString(config))
+
+
+def with_parameters(text: str, values: Mapping[str, str]) -> str:
+    """The same configuration with further parameters."""
+    from google.protobuf import text_format
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    config = text_format.Parse(text, ModelConfig())
+    for name, value in values.items():
+        config.parameters[name].string_value = value
     return str(text_format.MessageToString(config))
 
 

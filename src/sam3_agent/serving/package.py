@@ -104,13 +104,12 @@ def write_package(
             config = configs.graph_config(graph, models[graph], number, backend, settings, built is not None)
             _write_graph(fresh / configs.PARTS[graph], models[graph], built, number, config)
         levels = len(configs.tensors_of(models["fine_levels"])[1]) + 1
-        _write_whole(
-            fresh / configs.WHOLE, "whole_model", graphs, number, configs.whole_config(number, levels, settings)
-        )
+        record = read_json(graphs / "export.json")
+        whole = configs.whole_config(number, levels, settings, str(record["sha256"]))
+        _write_whole(fresh / configs.WHOLE, "whole_model", graphs, number, whole)
         _write_whole(
             fresh / configs.VIDEO, "video_model", graphs, number, configs.video_config(number, levels, settings)
         )
-        record = read_json(graphs / "export.json")
         facts = {
             "version": number,
             "backend": backend,

@@ -17,6 +17,7 @@ import typer
 
 from sam3.errors import BadConfig, BadInput, Sam3AgentError, Unavailable
 from sam3.triton.manifest import verify
+from sam3_agent.serving.deploy import without_canary
 from sam3_agent.serving.environment import triton_environment
 from sam3_agent.serving.live import LIVE, Deployment, Live
 from sam3_agent.serving.package import REPOSITORY, versions_in
@@ -86,7 +87,7 @@ def prepare(live: Live, packages: Path) -> tuple[int, str]:
     """
     with live.changing():
         live.sweep()
-        state = live.deployment()
+        state = without_canary(live)  # a version that was tried when the server ended has to be tried anew
         if state.current is None:
             found = versions_in(packages)
             if not found:

@@ -1,0 +1,190 @@
+"""What Triton has counted of a model version, and whether a new one is worse than the one in use.
+
+Three questions, each with the counters of the same minutes: does it fail more often (Fisher's exact test), is its
+model time longer (microseconds a run of the image encoder and of the decoder: caches do not count), and does it see
+the concept more or less often (largest difference of the distributions of presence, and a chi-square test). Tests are
+scipy's; a difference must be both too large and beyond chance.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.error import URLError
+
+import numpy as np
+
+from sam3.errors import Unavailable
+from sam3.triton.meters import PRESENCE_EDGES
+from sam3_agent.loop_settings import CanaryLimits
+
+STAGES = ("image_encoder", "decoder")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Counters of one version.
+
+    Attributes:
+        answered, failed: requests. pairs: pictures with a phrase.
+        presence: pairs whose presence is at most each of `PRESENCE_EDGES`, cumulative.
+        stage_us, stage_runs: of each of `STAGES`.
+    """
+
+    answered: float = 0
+    failed: float = 0
+    pairs: float = 0
+    presence: tuple[float, ...] = (0.0,) * len(PRESENCE_EDGES)
+    stage_us: Mapping[str, float] = field(default_factory=dict)
+    stage_runs: Mapping[str, float] = field(default_factory=dict)
+
+    def since(self, earlier: Reading) -> Reading:
+        """What was counted after `earlier`; a model that was loaded anew counts from 0."""
+        if self.answered < earlier.answered or self.pairs < earlier.pairs:
+            return self
+        return Reading(
+            self.answered - earlier.answered,
+            max(0.0, self.failed - earlier.failed),
+            self.pairs - earlier.pairs,
+            tuple(now - then for now, then in zip(self.presence, earlier.presence, strict=True)),
+            {stage: value - earlier.stage_us.get(stage, 0.0) for stage, value in self.stage_us.items()},
+            {stage: value - earlier.stage_runs.get(stage, 0.0) for stage, value in self.stage_runs.items()},
+        )
+
+    @property
+    def requests(self) -> float:
+        """Answered or failed."""
+        return self.answered + self.failed
+
+    def mean_us(self, stage: str) -> float | None:
+        """Mean microseconds of a stage; None without a run."""
+        runs = self.stage_runs.get(stage, 0.0)
+        return self.stage_us.get(stage, 0.0) / runs if runs > 0 else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """fine: deploy. back: take it away. wait: too little was seen. `reasons`: a sentence a question."""
+
+    state: Literal["fine", "back", "wait"]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MetricsPage:
+    """A Prometheus page: (name without "_total", labels) -> value."""
+
+    rows: dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+    def of(self, model: str, version: int | None) -> Reading:
+        """The counters of one version of a model."""
+        mine = {("model", model), ("version", str(version))}
+        found = [(name, dict(labels), value) for (name, labels), value in self.rows.items() if mine <= labels]
+
+        def total(name: str, **labels: str) -> float:
+            return sum(value for one, said, value in found if one == name and labels.items() <= said.items())
+
+        return Reading(
+            total("nv_inference_request_success"),
+            total("nv_inference_request_failure"),
+            total("sam3_pairs"),
+            tuple(total("sam3_presence", le=str(edge)) for edge in PRESENCE_EDGES),
+            {stage: total("sam3_stage_microseconds", stage=stage) for stage in STAGES},
+            {stage: total("sam3_stage_runs", stage=stage) for stage in STAGES},
+        )
+
+
+def judge(stable: Reading, tried: Reading, limits: CanaryLimits) -> Verdict:
+    """Hold the version that is tried against the one in use."""
+    checks = [_errors(stable, tried, limits)]
+    enough = min(stable.requests, tried.requests) >= limits.min_requests
+    if enough:
+        checks += [_latency(stable, tried, limits), _presence(stable, tried, limits)]
+    reasons = tuple(said for _, said in checks)
+    if not all(fine for fine, _ in checks):
+        return Verdict("back", reasons)
+    if not enough:
+        seen = f"{tried.requests:.0f} requests to the new version, {stable.requests:.0f} to the one in use"
+        return Verdict("wait", (*reasons, f"{seen}: {limits.min_requests} of each are asked for."))
+    return Verdict("fine", reasons)
+
+
+def _errors(stable: Reading, tried: Reading, limits: CanaryLimits) -> tuple[bool, str]:
+    from scipy.stats import fisher_exact
+
+    if not tried.requests:
+        return True, "errors: no request yet."
+    old = stable.failed / stable.requests if stable.requests else 0.0
+    new = tried.failed / tried.requests
+    table = [[tried.failed, tried.answered], [stable.failed, stable.answered]]
+    chance = float(fisher_exact(np.rint(table).astype(int), alternative="greater").pvalue) if stable.requests else 1.0
+    worse = new - old > limits.max_error_gain and chance < limits.alpha
+    hopeless = tried.failed >= 5 and not tried.answered  # nothing but errors needs no comparison
+    said = f"errors: {old:.1%} -> {new:.1%} of {tried.requests:.0f} requests (p {chance:.2g})"
+    return not (worse or hopeless), f"{said}: {'too many' if worse or hopeless else 'no more than before'}."
+
+
+def _latency(stable: Reading, tried: Reading, limits: CanaryLimits) -> tuple[bool, str]:
+    times = [(stable.mean_us(stage), tried.mean_us(stage)) for stage in STAGES]
+    known = [(old, new) for old, new in times if old and new]
+    if not known:
+        return True, "latency: the server does not say."
+    old, new = sum(pair[0] for pair in known), sum(pair[1] for pair in known)
+    fine = new <= limits.max_latency_ratio * old
+    verdict = "within" if fine else "above"
+    return (
+        fine,
+        f"latency: model time {new / old:.2f} times that of the version in use: {verdict} {limits.max_latency_ratio:g}.",
+    )
+
+
+def _presence(stable: Reading, tried: Reading, limits: CanaryLimits) -> tuple[bool, str]:
+    from scipy.stats import chi2_contingency
+
+    if not (stable.pairs and tried.pairs):
+        return True, "presence: the server does not say."
+    old, new = (np.clip(np.diff((0.0, *one.presence)), 0, None) for one in (stable, tried))
+    counts = np.array([old, new])
+    counts = counts[:, counts.sum(0) > 0]
+    if counts.shape[1] < 2 or not counts.sum(1).all():
+        return True, "presence: the same for all."
+    shift = float(np.abs(np.cumsum(counts[0]) / counts[0].sum() - np.cumsum(counts[1]) / counts[1].sum()).max())
+    chance = float(chi2_contingency(counts).pvalue)
+    fine = shift <= limits.max_presence_shift or chance >= limits.alpha
+    verdict = "no drift" if fine else "it has drifted"
+    return (
+        fine,
+        f"presence: distributions differ by {shift:.2f} (p {chance:.2g}): {verdict}, {limits.max_presence_shift:g} is let pass.",
+    )
+
+
+def read_metrics(url: str) -> MetricsPage:
+    """Read a Prometheus page.
+
+    Raises:
+        Unavailable: no such page.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    try:
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            text = reply.read().decode()
+    except (URLError, OSError, ValueError) as error:
+        raise Unavailable(f"{url}: Triton's metrics cannot be read ({error}). Give their URL: --metrics") from error
+    rows: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            # the parser puts "_total" behind the name of every counter, whether the page has it or not
+            rows[sample.name.removesuffix("_total"), frozenset(sample.labels.items())] = float(sample.value)
+    return MetricsPage(rows)
+
+
+def metrics_url(address: str) -> str:
+    """Where the metrics of a server at gRPC host:port usually are; SAM3_TRITON_METRICS when set."""
+    import os
+
+    host = re.sub(r":\d+$", "", address)
+    return os.environ.get("SAM3_TRITON_METRICS") or f"http://{host}:8002/metrics"
