@@ -30,6 +30,15 @@ from sam3.eval.settings import EvalSettings, load_settings
 from sam3.eval.sweep import SWEPT
 from sam3.files import write_json
 
+# options of every command that measures
+TruthFile = Annotated[Path, typer.Option("--json", help="The SA-Co file to measure on.")]
+ConfigFile = Annotated[Path, typer.Option(help="How to measure.")]
+Pictures = Annotated[Path | None, typer.Option(help="Folder of the pictures; the config's if not given.")]
+EngineName = Annotated[str, typer.Option(help="auto, torch or onnx.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only so many pairs, spread over the file.")]
+SkipBad = Annotated[bool, typer.Option(help="Leave out pictures that cannot be used.")]
+VALIDATION, CONFIG = Path("data/splits/val.json"), Path("configs/eval_chicken.yaml")
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -125,23 +134,25 @@ def _timings(found: Grounded, total: float) -> dict[str, float]:
     }
 
 
+def settings_of(config: Path, images: Path | None) -> EvalSettings:
+    """How to measure: the config's settings, with another folder of pictures if one is given."""
+    settings = load_settings(config)
+    return settings if images is None else replace(settings, images=str(images))
+
+
 def evaluate(
     checkpoint: Annotated[str, typer.Option(help="sam3-lite, facebook/sam3 or a checkpoint folder.")],
-    json_path: Annotated[Path, typer.Option("--json", help="The SA-Co file to measure on.")] = Path(
-        "data/splits/val.json"
-    ),
-    config: Annotated[Path, typer.Option(help="How to measure.")] = Path("configs/eval_chicken.yaml"),
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures; the config's if not given.")] = None,
+    json_path: TruthFile = VALIDATION,
+    config: ConfigFile = CONFIG,
+    images: Pictures = None,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("reports/evaluate.json"),
     predictions: Annotated[Path | None, typer.Option(help="Where the masks go; beside --out if not given.")] = None,
-    engine: Annotated[str, typer.Option(help="auto, torch or onnx.")] = "auto",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many pairs, spread over the file.")] = None,
-    skip_bad: Annotated[bool, typer.Option(help="Leave out pictures that cannot be used.")] = False,
+    engine: EngineName = "auto",
+    limit: Limit = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Measure a checkpoint: cgF1 and everything around it."""
-    settings = load_settings(config)
-    if images is not None:
-        settings = replace(settings, images=str(images))
+    settings = settings_of(config, images)
     result = evaluate_checkpoint(
         settings, checkpoint=checkpoint, truth_path=json_path, engine=engine, limit=limit, skip_bad=skip_bad
     )

@@ -5,6 +5,7 @@ The words go to the same agent as `ask`, so "the brown chickens left of the barn
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -21,45 +22,29 @@ Out = Annotated[Path | None, typer.Option(help="Write the picture with masks and
 JsonOut = Annotated[Path | None, typer.Option("--json", help="Write everything as JSON here, masks as COCO RLE.")]
 
 
-def segment(
-    concept: Concept,
-    pictures: Pictures,
-    checkpoint: Checkpoint = "sam3-lite",
-    engine: EngineName = "auto",
-    threshold: Threshold = 0.5,
-    out: Out = None,
-    json_out: JsonOut = None,
-) -> None:
-    """Find and outline a thing in pictures."""
-    _carry_out(f"segment {concept}", pictures, checkpoint, engine, threshold, out, json_out)
+def naming(verb: str, says: str) -> Callable[..., None]:
+    """A command that carries out `verb` on a thing that is named; `says` is its help."""
+
+    def carry_out(
+        concept: Concept,
+        pictures: Pictures,
+        checkpoint: Checkpoint = "sam3-lite",
+        engine: EngineName = "auto",
+        threshold: Threshold = 0.5,
+        out: Out = None,
+        json_out: JsonOut = None,
+    ) -> None:
+        from sam3.files import write_json
+
+        reply = answered(f"{verb} {concept}", pictures, checkpoint, engine, threshold)
+        kept = write_overlay(reply, out) if out is not None else []
+        if json_out is not None:
+            write_json(json_out, reply.to_json(), indent=1)
+        show(reply, kept)
+
+    carry_out.__name__, carry_out.__doc__ = verb, says
+    return carry_out
 
 
-def count(
-    concept: Concept,
-    pictures: Pictures,
-    checkpoint: Checkpoint = "sam3-lite",
-    engine: EngineName = "auto",
-    threshold: Threshold = 0.5,
-    out: Out = None,
-    json_out: JsonOut = None,
-) -> None:
-    """Count a thing in pictures."""
-    _carry_out(f"count {concept}", pictures, checkpoint, engine, threshold, out, json_out)
-
-
-def _carry_out(
-    query: str,
-    pictures: list[Path],
-    checkpoint: str,
-    engine: str,
-    threshold: float,
-    out: Path | None,
-    json_out: Path | None,
-) -> None:
-    from sam3.files import write_json
-
-    reply = answered(query, pictures, checkpoint, engine, threshold)
-    kept = write_overlay(reply, out) if out is not None else []
-    if json_out is not None:
-        write_json(json_out, reply.to_json(), indent=1)
-    show(reply, kept)
+segment = naming("segment", "Find and outline a thing in pictures.")
+count = naming("count", "Count a thing in pictures.")

@@ -6,37 +6,32 @@ untrained model wrongly sees in the negatives.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sam3.checkpoint import STARTER
+from sam3.eval import evaluate as options
 from sam3.eval.evaluate import evaluate_checkpoint, print_headline
-from sam3.eval.settings import load_settings
 from sam3.files import write_json
 from sam3_agent.measure.contact_sheet import write_false_positives
 
 
 def baseline(
     checkpoint: Annotated[str, typer.Option(help="The checkpoint that training starts from.")] = STARTER,
-    json_path: Annotated[Path, typer.Option("--json", help="The SA-Co file to measure on.")] = Path(
-        "data/splits/val.json"
-    ),
-    config: Annotated[Path, typer.Option(help="How to measure.")] = Path("configs/eval_chicken.yaml"),
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures; the config's if not given.")] = None,
+    json_path: options.TruthFile = options.VALIDATION,
+    config: options.ConfigFile = options.CONFIG,
+    images: options.Pictures = None,
     out: Annotated[Path, typer.Option(help="Where the figures go; masks and sheet beside it.")] = Path(
         "reports/baseline.json"
     ),
-    engine: Annotated[str, typer.Option(help="auto, torch or onnx.")] = "auto",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many pairs, spread over the file.")] = None,
-    skip_bad: Annotated[bool, typer.Option(help="Leave out pictures that cannot be used.")] = False,
+    engine: options.EngineName = "auto",
+    limit: options.Limit = None,
+    skip_bad: options.SkipBad = False,
 ) -> None:
     """Measure the base checkpoint and show its false positives."""
-    settings = load_settings(config)
-    if images is not None:
-        settings = replace(settings, images=str(images))
+    settings = options.settings_of(config, images)
     result = evaluate_checkpoint(
         settings, checkpoint=checkpoint, truth_path=json_path, engine=engine, limit=limit, skip_bad=skip_bad
     )
