@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export GX_ANALYTICS_ENABLED := False
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help setup demo test lint check clean
+.PHONY: help setup demo loop-demo test lint check clean
 help:            ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -26,6 +26,9 @@ setup: .venv/ready   ## the environment, from requirements.lock
 demo: setup      ## the main job, end to end, on the built-in pictures
 	dvc repro
 	sam3-agent demo
+
+loop-demo: setup ## two turns of the whole loop against real servers (SIZE=small: a hundred pictures)
+	python -m flows.loop_demo --size $(or $(SIZE),full)
 
 test: setup      ## all tests
 	lint-imports

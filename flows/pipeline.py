@@ -122,7 +122,10 @@ def stage_names(folder: Path) -> list[str]:
             graph = repo.index.graph.reverse()  # DVC's edges go from a stage to what it needs
             order = {stage: number for number, stage in enumerate(repo.index.stages)}
             ordered = nx.lexicographical_topological_sort(graph, key=lambda stage: order[stage])
-            names = [_address(stage, folder) for stage in ordered if stage.cmd]
+            # other folders may have stages that this pipeline does not need: the data engine mines when it is asked to
+            own = [stage for stage in order if os.path.relpath(stage.path, folder) == "dvc.yaml"]
+            needed = {*own, *(before for stage in own for before in nx.ancestors(graph, stage))}
+            names = [_address(stage, folder) for stage in ordered if stage.cmd and stage in needed]
     except DvcException as error:
         raise BadConfig(f"{folder}: not a usable DVC project ({str(error).splitlines()[0]}).") from error
     if not names:

@@ -1,0 +1,220 @@
+"""`make loop-demo`: two turns of the whole loop against real servers, with an annotator who knows the generator's truth.
+
+    python -m flows.loop_demo --size small          # a hundred pictures, one epoch: to see it turn
+    python -m flows.loop_demo                       # as params.yaml has it; hours on two cores
+
+Everything lies in outputs/loop-demo: a clone of this checkout in which the loop runs, the servers' data and logs, and
+summary.json. Interrupted, the same command goes on; `rm -r outputs/loop-demo` starts over.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from flows.demo_site import Site, post
+from flows.journal import Journal
+from sam3.errors import Sam3AgentError, Unavailable
+from sam3.files import read_json, write_json
+
+Size = Literal["small", "full"]
+SMALL = {  # lines of params.yaml, and of configs/loop.yaml
+    "params.yaml": {"pictures": "96", "inbox": "60", "epochs": "1", "bootstrap": "50"},
+    "configs/loop.yaml": {"seconds": "20", "every": "1", "min_requests": "10", "resamples": "200"},
+}
+SERVERS = ("redis", "prefect", "mlflow", "label-studio")
+
+
+def demo(place: Path, turns: int, size: Size, budget: int, looks: int) -> dict[str, Any]:
+    """Turn the loop; returns the summary.
+
+    Raises:
+        Unavailable: a server or a step failed; says which and where its log is.
+    """
+    place = place.absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    journal = Journal(place / "demo.json")
+    project = place / "project"
+    journal.once("project", lambda: make_project(project, size))
+    site = Site(place, project)
+    try:
+        tell("starting Redis, Prefect, MLflow and Label Studio")
+        site.start(*SERVERS)
+        journal.once("first model", lambda: first_model(site))
+        tell("starting Triton, the agent and the worker")
+        site.start("triton", "agent")
+        journal.once("deployments", lambda: deployments(site))
+        site.start("worker")
+        run = journal.once("run", lambda: order(site, turns, budget, looks))
+        follow(site, run, turns)
+    finally:
+        site.stop()
+    summary = {"size": size, "turns": [row for row in turns_of(project)]}
+    write_json(place / "summary.json", summary)
+    return summary
+
+
+def make_project(project: Path, size: Size) -> bool:
+    """A clone of the committed tree, its knobs turned down for `small`."""
+    source = Path(__file__).resolve().parents[1]
+    if not (project / ".git").is_dir():
+        subprocess.run(["git", "clone", "--quiet", f"file://{source}", str(project)], check=True)
+    if size == "small":
+        for file, values in SMALL.items():
+            text = (project / file).read_text(encoding="utf-8")
+            for key, value in values.items():
+                text = re.sub(rf"(?m)^(\s+{key}:\s*)[^\s#]+", rf"\g<1>{value}", text, count=1)
+            (project / file).write_text(text, encoding="utf-8")
+    for name, value in (("user.name", "the loop"), ("user.email", "loop@example.com")):
+        subprocess.run(["git", "config", name, value], cwd=project, check=True)
+    subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-am", f"loop demo, {size}"], cwd=project, check=True)
+    return True
+
+
+def first_model(site: Site) -> bool:
+    """The pipeline once, its model promoted, or the starter weights where the gate refuses it; packaged."""
+    tell("the pipeline, for the first champion")
+    site.call(sys.executable, "-m", "flows.retrain", "--no-merge", quiet=False)
+    promoted = read_json(site.project / "reports/promotion.json")["passed"]
+    weights = "models/export" if promoted else "sam3-lite"
+    site.call("sam3-agent", "package", "--model", weights)
+    return bool(promoted)
+
+
+def deployments(site: Site) -> bool:
+    """The work pool and the deployments of prefect.yaml."""
+    site.call("prefect", "work-pool", "create", "sam3-agent", "--type", "process", "--overwrite")
+    site.call("prefect", "--no-prompt", "deploy", "--all")
+    return True
+
+
+def order(site: Site, turns: int, budget: int, looks: int) -> str:
+    """A run of the deployment `loop`; its id."""
+    import httpx
+
+    api = site.environment["PREFECT_API_URL"]
+    found = httpx.get(f"{api}/deployments/name/loop/loop", timeout=60).json()
+    parameters = {"turns": turns, "budget": budget, "looks": looks, "poll_seconds": 2.0}
+    body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "tags": ["sam3-agent"]}
+    return str(post(f"{api}/deployments/{found['id']}/create_flow_run", body)["id"])
+
+
+def follow(site: Site, run: str, turns: int) -> None:
+    """Until the run is over: annotate, ask the agent, keep the servers up."""
+    import httpx
+
+    stop = threading.Event()
+    helpers = [threading.Thread(target=work, args=(site, stop), daemon=True) for work in (annotator, visitors)]
+    for helper in helpers:
+        helper.start()
+    api, said = site.environment["PREFECT_API_URL"], ""
+    try:
+        while True:
+            for name in site.keep_up():
+                tell(f"{name} had died; started again")
+            try:
+                state = httpx.get(f"{api}/flow_runs/{run}", timeout=30).json()["state"]
+            except (httpx.HTTPError, KeyError, ValueError):
+                time.sleep(2)
+                continue
+            line = f"{state['type'].lower()}; {progress(site.project)}"
+            if line != said:
+                tell(said := line)
+            if state["type"] in ("COMPLETED", "FAILED", "CANCELLED"):
+                break
+            time.sleep(2)
+    finally:
+        stop.set()
+        for helper in helpers:
+            helper.join(30)
+    if state["type"] != "COMPLETED":
+        raise Unavailable(f"the loop ended {state['type'].lower()}: {str(state.get('message'))[:300]}")
+
+
+def annotator(site: Site, stop: threading.Event) -> None:
+    """Answers every open task from what the generator drew, through Label Studio's API."""
+    from sam3_agent.annotation.studio import HOME, Studio
+    from sam3_agent.barnyard.annotator import answer_tasks, read_truth
+
+    truth = read_truth(site.project / "data/inbox_truth.json")
+    while not stop.wait(2):
+        try:
+            studio = Studio.load(site.project / HOME)
+            for project in list(studio.projects()):
+                if done := answer_tasks(studio, project["batch"], truth):
+                    tell(f"the annotator answered {done} tasks of {project['batch']}")
+        except (Sam3AgentError, OSError, KeyError) as error:
+            tell(f"annotator: {error}")
+
+
+def visitors(site: Site, stop: threading.Event) -> None:
+    """Somebody who asks the agent about pictures of the inbox, so that a new version has traffic to be judged by."""
+    import base64
+
+    import httpx
+
+    names, at = sorted((site.project / "data/inbox").glob("*.*")), 0
+    address = f"http://127.0.0.1:{site.ports['agent']}/v1/segment"
+    concept = read_json(site.project / "data/inbox_truth.json")["concept"]
+    while not stop.wait(0.2) and names:
+        at += 1
+        data = base64.b64encode(names[at % len(names)].read_bytes()).decode()
+        try:
+            httpx.post(address, json={"image": data, "concept": concept, "masks": "none"}, timeout=60)
+        except httpx.HTTPError:
+            stop.wait(2)
+
+
+def progress(project: Path) -> str:
+    """The turn and the steps that are done."""
+    files = sorted((project / "outputs/loop").glob("turn-*.json"))
+    return f"{files[-1].stem}: {', '.join(read_json(files[-1]))}" if files else "first turn"
+
+
+def turns_of(project: Path) -> list[dict[str, Any]]:
+    """Figures of each turn."""
+    rows = []
+    for path in sorted((project / "outputs/loop").glob("turn-*.json")):
+        steps = read_json(path)
+        rows.append({name: steps.get(name) for name in ("mine", "merge", "retrain", "promote", "deploy")}
+                    | {"turn": path.stem})  # fmt: skip
+    return rows
+
+
+def tell(line: str) -> None:
+    """One line with the time."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def main(
+    place: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("outputs/loop-demo"),
+    turns: Annotated[int, typer.Option(min=1, help="Turns of the loop.")] = 2,
+    size: Annotated[str, typer.Option(help="small or full.")] = "full",
+    budget: Annotated[int, typer.Option(help="Pictures to annotate a turn.")] = 100,
+    looks: Annotated[int, typer.Option(help="Pictures of the inbox to look at a turn; 0: all.")] = 500,
+) -> None:
+    """Turn the loop for real."""
+    try:
+        summary = demo(place, turns, "small" if size == "small" else "full", budget, looks)
+    except Sam3AgentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    for row in summary["turns"]:
+        weighed = row["retrain"] or {}
+        print(
+            row["turn"],
+            weighed.get("cgF1"),
+            "promoted" if row["promote"] else "the champion stays",
+            row["deploy"] and row["deploy"]["state"],
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)
