@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import threading
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
@@ -60,12 +61,15 @@ def create_app(
     @app.post("/setup")
     async def setup(request: Request) -> Any:
         await _body(request, studio().secret)
-        return {"model_version": (await run_in_threadpool(prompter)).version}
+        # Label Studio waits three seconds here: the model is loaded beside, each prediction says its version
+        threading.Thread(target=prompter, daemon=True).start()
+        return {"model_version": "sam3-agent"}
 
     @app.post("/predict")
     async def predict(request: Request) -> Any:
         body = await _body(request, studio().secret)
-        return {"results": await run_in_threadpool(predictions, body, prompter(), studio().files, how)}
+        held = studio()
+        return {"results": await run_in_threadpool(lambda: predictions(body, prompter(), held.files, how))}
 
     @app.post("/webhook")
     async def webhook(request: Request) -> Any:

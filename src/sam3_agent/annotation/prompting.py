@@ -2,7 +2,7 @@
 
 With the published weights clicks and boxes go to SAM 3's tracker. sam3-lite has none: a box is an exemplar ("this is
 one, too"), and a click takes the mask that lies under it, found or nearly found, or the one that exemplar boxes of a
-few sizes around the click bring up.
+few sizes around the click bring up. Where the model sees nothing, colours have to do; such a mask has score 0.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 
 from sam3.clicks import ClickModel
 from sam3.types import Detections, Engine, Prompt, UInt8Array
+from sam3_agent.annotation.colours import by_colour
 
 LOW = 0.05  # score from which a detection may be what somebody points at
 SIZES = (0.12, 0.22, 0.4)  # of the shorter side: exemplar boxes around a click
 SHOWS = 0.3  # IoU with the box from which a detection is what the box shows
+INSIDE = 0.75  # share of a mask that must lie in the box that was drawn around the thing
+SLACK = 0.08  # of the box, around it: people draw tightly
 KEPT = 8  # pictures whose features are held: somebody who clicks clicks again
 
 
@@ -61,8 +64,12 @@ class Prompter:
                 overlaps = np.array([box_iou(one, box) for one in found.boxes])
                 if len(overlaps) and overlaps.max() >= SHOWS:
                     best = int(overlaps.argmax())
-                    return found.masks[best], float(found.scores[best])
-        return None
+                    cut = _within(found.masks[best], box)
+                    # a mask that runs on outside is of something larger: its part in the box has a false border
+                    if np.count_nonzero(cut) >= INSIDE * np.count_nonzero(found.masks[best]):
+                        return cut, float(found.scores[best])
+        mask = by_colour(image, box)
+        return None if mask is None else (_within(mask, box), 0.0)
 
     def at_click(
         self, key: str, image: UInt8Array, concept: str, x: float, y: float
@@ -75,7 +82,12 @@ class Prompter:
             if (hit := _under(found, x, y)) is not None:
                 return hit
             hits = [_under(one, x, y) for one in self._ground(key, image, list(_exemplars(concept, image, x, y)))]
-        return max((hit for hit in hits if hit is not None), key=lambda hit: hit[1], default=None)
+        best = max((hit for hit in hits if hit is not None), key=lambda hit: hit[1], default=None)
+        if best is not None:
+            return best
+        half = SIZES[-1] * min(image.shape[:2]) / 2
+        mask = by_colour(image, (x - half, y - half, x + half, y + half), (x, y))
+        return None if mask is None else (mask, 0.0)
 
     def _ground(self, key: str, image: UInt8Array, prompts: list[Prompt]) -> list[Detections]:
         embedding = self._features(key, image)[0]
@@ -107,6 +119,16 @@ def _exemplars(concept: str, image: UInt8Array, x: float, y: float) -> Iterator[
         half = max(2.0, size * min(height, width) / 2)
         box = np.array([[x - half, y - half, x + half, y + half]]).clip(0, (width, height, width, height))
         yield Prompt(concept, box.astype(np.float32), np.ones(1, np.int64))
+
+
+def _within(mask: NDArray[np.bool_], box: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+    """The part of a mask (H, W) in a box, xyxy pixels, or close to it."""
+    x0, y0, x1, y1 = box
+    dx, dy = SLACK * (x1 - x0), SLACK * (y1 - y0)
+    out = np.zeros_like(mask)
+    rows, columns = slice(max(0, int(y0 - dy)), int(y1 + dy) + 1), slice(max(0, int(x0 - dx)), int(x1 + dx) + 1)
+    out[rows, columns] = mask[rows, columns]
+    return out
 
 
 def _under(found: Detections, x: float, y: float) -> tuple[NDArray[np.bool_], float] | None:
