@@ -62,6 +62,7 @@ def test_the_repositorys_own_stages_are_found(repo_root: Path) -> None:
     if not (repo_root / "dvc.yaml").is_file():
         pytest.skip("this checkout has no dvc.yaml yet")
     names = stage_names(repo_root)
+    assert "data_engine/dvc.yaml:mine" not in names, "a pipeline that is brought up to date does not mine"
     assert names.index("etl") < names.index("train") < names.index("compare") < names.index("report")
 
 
