@@ -57,7 +57,7 @@ def hold_out(
         mine = [row for row in rows if is_hard(row["sha256"], share) is held]
         counts[held] = len({row["file"] for row in mine})
         _copy(annotated, place, mine)
-    pairs = _pairs(parts[True], params)
+    pairs = pairs_of(parts[True], params)
     return HeldOut(parts[False], pairs, counts[False], counts[True])
 
 
@@ -87,8 +87,12 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _pairs(folder: Path, params: Path) -> Path | None:
-    """The settled pictures of a part as SA-Co pairs; None when they do not show the concept even once."""
+def pairs_of(folder: Path, params: Path) -> Path | None:
+    """The settled pictures of an annotated folder as SA-Co pairs, `folder`/pairs.json; unsettled ones are removed.
+
+    Returns:
+        The file; None when nothing in it shows the concept.
+    """
     from sam3_agent.etl.catalogue import Catalogue
     from sam3_agent.etl.convert import class_names, run_etl
     from sam3_agent.etl.naming import Vocabulary

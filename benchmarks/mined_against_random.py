@@ -1,0 +1,223 @@
+"""Is a mined batch worth more than a random one of the same size? Same budgets, same training, three seeds, both curves.
+
+    python benchmarks/mined_against_random.py                      # 25, 50, 100 and 200 labels, three seeds
+    python benchmarks/mined_against_random.py --budgets 4 8 --seeds 1 --base 24 --looks 40 --epochs 1   # to see it run
+
+For every seed and budget, `mine_batch` hands out a batch once by value and once at random from the same pictures that were
+looked at; the annotator who knows the generator's truth corrects its LabelMe files; the corrected pairs join the same base
+of labelled pairs, the same recipe trains on them from the same weights, and cgF1 is measured on the same validation pairs.
+Every point is kept (--work): interrupted, the same command goes on, and a training goes on from its last step. The claim
+"at least the same gain with half the labels" is checked at every budget whose half was measured, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from sam3.eval.provenance import hardware_line
+from sam3.files import read_json, write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks/results/mined_against_random.json"
+ARMS = ("mined", "random")
+Point = dict[str, Any]
+
+
+def base_pairs(work: Path, seed: int, count: int) -> Path:
+    """A small labelled start: `count` pairs of the training split, the same for both arms of a seed."""
+    import numpy as np
+
+    target = work / f"seed-{seed}/base.json"
+    if not target.is_file():
+        data = read_json(ROOT / "data/splits/train.json")
+        shown = {row["image_id"] for row in data["annotations"]}
+        rng = np.random.default_rng(seed)
+        sides = [
+            [row["id"] for row in data["images"] if (row["id"] in shown) is positive] for positive in (True, False)
+        ]
+        chosen = {int(one) for side in sides for one in rng.permutation(side)[: count // 2]}
+        write_json(target, subset(data, chosen))
+    return target
+
+
+def subset(data: dict[str, Any], ids: set[int]) -> dict[str, Any]:
+    """An SA-Co file with these pairs only."""
+    rows = {"images": "id", "annotations": "image_id"}
+    return {**data, **{table: [row for row in data[table] if row[key] in ids] for table, key in rows.items()}}
+
+
+def annotated_batch(work: Path, seed: int, arm: str, budget: int, looks: int, checkpoint: str) -> Path:
+    """A batch, handed out and corrected; its pairs as SA-Co beside its pictures."""
+    from sam3_agent.annotation.accept import accept
+    from sam3_agent.barnyard.annotator import correct_files, read_truth
+    from sam3_agent.mining.mine import mine_batch
+    from sam3_agent.mining.settings import MineSettings
+    from sam3_agent.promotion.hard_cases import pairs_of
+
+    place = work / f"seed-{seed}/{arm}-{budget}"
+    out = place / "annotated" / "batch"
+    if (out / "pairs.json").is_file():
+        return out / "pairs.json"
+    settings = MineSettings(
+        inbox=str(ROOT / "data/inbox"), concept=read_json(ROOT / "data/inbox_truth.json")["concept"],
+        checkpoint=checkpoint, out=place / "to_annotate", work=work / "looked_at", name="batch", budget=budget,
+        looks=looks, fill=True, strategy="value" if arm == "mined" else "random", seed=seed,
+    )  # fmt: skip
+    batch = mine_batch(settings)
+    correct_files(batch.folder, read_truth(ROOT / "data/inbox_truth.json"))
+    accept(batch.folder / "images", batch.folder, place / "annotated", annotator="the generator")
+    pairs_of(out, ROOT / "params.yaml")
+    return out / "pairs.json"
+
+
+def joined(base: Path, extra: Path | None, place: Path) -> tuple[Path, Path]:
+    """Base and batch as one training file, and the folder of its pictures (links)."""
+    images, data = place / "images", read_json(base)
+    images.mkdir(parents=True, exist_ok=True)
+    link(ROOT / "data/raw/images", images / "base")
+    rows = [{**row, "file_name": f"base/{row['file_name']}"} for row in data["images"]]
+    marks = list(data["annotations"])
+    if extra is not None:
+        link(extra.parent / "images", images / "batch")
+        more, first = read_json(extra), 1_000_000
+        rows += [{**row, "id": row["id"] + first, "file_name": f"batch/{row['file_name']}"} for row in more["images"]]
+        marks += [{**row, "id": row["id"] + first, "image_id": row["image_id"] + first} for row in more["annotations"]]
+    write_json(place / "train.json", {**data, "images": rows, "annotations": marks})
+    return place / "train.json", images
+
+
+def link(source: Path, target: Path) -> None:
+    """A link to a folder, made once."""
+    if not target.is_symlink():
+        target.symlink_to(source.resolve(), target_is_directory=True)
+
+
+def trained(train: Path, images: Path, place: Path, seed: int, epochs: int, checkpoint: str, config: str) -> Path:
+    """The checkpoint; a killed training goes on."""
+    out = place / "weights"
+    if (out / "model.safetensors").is_file():
+        return out
+    settings = {
+        "data.train": train, "data.val": train, "data.images": images, "model.checkpoint": checkpoint,
+        "train.out": out, "train.work": place / "run", "train.max_epochs": epochs, "train.seed": seed,
+        "cache.root": place.parents[1] / "features",
+    }  # fmt: skip
+    command = [sys.executable, str(ROOT / "sam3/train/train.py"), "-c", str(ROOT / config), "--num-gpus", "1"]
+    subprocess.run([*command, *[f"{key}={value}" for key, value in settings.items()]], cwd=ROOT, check=True)
+    shutil.rmtree(place / "run", ignore_errors=True)
+    return out
+
+
+def measured(weights: Path | str, limit: int | None) -> dict[str, float]:
+    """cgF1 and its parts on the validation split, which nothing here trains on."""
+    from dataclasses import replace
+
+    from sam3.eval.evaluate import evaluate_checkpoint
+    from sam3.eval.settings import load_settings
+
+    settings = replace(load_settings(ROOT / "configs/eval_chicken.yaml"), bootstrap=50)
+    found = evaluate_checkpoint(
+        settings, checkpoint=str(weights), truth_path=ROOT / "data/splits/val.json", limit=limit
+    )
+    score = found.measurement.score
+    return {"cgF1": score.cgf1, "pmF1": score.pmf1, "IL_MCC": score.il_mcc}
+
+
+def point(work: Path, seed: int, arm: str, budget: int, asked: argparse.Namespace) -> Point:
+    """One point of a curve, measured now unless it was before."""
+    kept = work / f"seed-{seed}/{arm}-{budget}/point.json"
+    if kept.is_file():
+        return dict(read_json(kept))
+    place = kept.parent
+    extra = annotated_batch(work, seed, arm, budget, asked.looks, asked.checkpoint) if budget else None
+    train, images = joined(base_pairs(work, seed, asked.base), extra, place)
+    weights = trained(train, images, place, seed, asked.epochs, asked.checkpoint, asked.config)
+    row = {"seed": seed, "arm": arm, "labels": budget, **measured(weights, asked.limit)}
+    write_json(kept, row)
+    print(row, flush=True)
+    return row
+
+
+def curves(points: list[Point]) -> dict[str, list[dict[str, float]]]:
+    """Mean and spread over seeds, by arm and number of labels; 0 labels belong to both."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for arm in ARMS:
+        mine = [row for row in points if row["arm"] in (arm, "base")]
+        found[arm] = []
+        for labels in sorted({row["labels"] for row in mine}):
+            values = [row["cgF1"] for row in mine if row["labels"] == labels]
+            spread = stdev(values) if len(values) > 1 else 0.0
+            found[arm].append({"labels": labels, "mean": fmean(values), "spread": spread, "seeds": len(values)})
+    return found
+
+
+def half_the_labels(found: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
+    """At every budget whose half was measured: does the mined half gain as much as the random whole?"""
+    means = {arm: {row["labels"]: row["mean"] for row in rows} for arm, rows in found.items()}
+    start, out = means["mined"][0], []
+    for labels, whole in means["random"].items():
+        if labels and labels % 2 == 0 and labels // 2 in means["mined"]:
+            half = means["mined"][labels // 2]
+            out.append({"random_labels": labels, "random_gain": whole - start, "mined_labels": labels // 2,
+                        "mined_gain": half - start, "holds": half >= whole})  # fmt: skip
+    return out
+
+
+def plot(found: dict[str, list[dict[str, float]]], path: Path) -> None:
+    """Both curves with their spread."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for arm, colour in zip(ARMS, ("#0369a1", "#a3a3a3"), strict=True):
+        rows = found[arm]
+        axes.errorbar([r["labels"] for r in rows], [r["mean"] for r in rows], yerr=[r["spread"] for r in rows],
+                      label=arm, color=colour, marker="o", capsize=3)  # fmt: skip
+    axes.set(xlabel="labelled pictures added", ylabel="cgF1 on validation")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Measure every point, write the figures and the plot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--budgets", type=int, nargs="+", default=[25, 50, 100, 200], help="labels that are added")
+    add("--seeds", type=int, default=3)
+    add("--base", type=int, default=100, help="labelled pairs that both start from")
+    add("--looks", type=int, default=0, help="pictures of the inbox to choose from; 0: all")
+    add("--epochs", type=int, default=6)
+    add("--limit", type=int, default=None, help="validation pairs; all when left out")
+    add("--checkpoint", default="sam3-lite")
+    add("--config", default="configs/sam3_chicken_heads.yaml")
+    add("--work", type=Path, default=ROOT / "outputs/mined_against_random")
+    add("--out", type=Path, default=RESULTS)
+    asked = parser.parse_args()
+    work = asked.work.absolute()
+    points = []
+    for seed in range(1, asked.seeds + 1):
+        points.append(point(work, seed, "base", 0, asked))
+        points += [point(work, seed, arm, budget, asked) for budget in asked.budgets for arm in ARMS]
+    found = curves(points)
+    plot(found, asked.out.with_suffix(".png"))
+    about = {"hardware": hardware_line(), "python": platform.python_version(), "torch": version("torch")}
+    settings = {key: str(value) for key, value in vars(asked).items() if key not in ("work", "out")}
+    write_json(asked.out, {"settings": settings, **about, "curves": found, "half_the_labels": half_the_labels(found),
+                           "points": points})  # fmt: skip
+    for row in half_the_labels(found):
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
