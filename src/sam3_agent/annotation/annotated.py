@@ -28,7 +28,7 @@ from sam3_agent.mining import labelme
 from sam3_agent.mining.batch import FACTS
 from sam3_agent.mining.flag import agreement
 
-ROWS = "annotations.jsonl"
+ROWS, LOCK = "annotations.jsonl", ".lock"
 AGREED = 0.7  # agreement of two annotators from which their picture needs no third
 State = Literal["positive", "negative", "ambiguous", "disputed", "contradictory"]
 
@@ -120,7 +120,7 @@ def deliver(
         gone: of rows that are held, those that were withdrawn where they came from.
         concept: the label of what is outlined.
     """
-    with alone(folder):
+    with alone(folder / LOCK):
         held = {row["id"]: row for row in read_rows(folder)}
         done = Delivery(folder.name, folder)
         for row in rows:
@@ -252,9 +252,9 @@ def _keep_picture(folder: Path, row: Annotation, pictures: Callable[[Annotation]
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """One writer of a batch at a time: webhook and poll may come together."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as guard:
+def alone(lock: Path) -> Iterator[None]:
+    """One writer at a time, in all processes of this machine: webhook and poll may come together."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         yield

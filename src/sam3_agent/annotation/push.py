@@ -5,10 +5,7 @@ sam3-agent annotate push data/to_annotate/batch-0001
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from urllib.parse import quote
 
 from sam3.errors import BadInput
 from sam3.files import read_json
+from sam3_agent.annotation.annotated import alone
 from sam3_agent.annotation.labelling import instructions, labelling_config
 from sam3_agent.annotation.shapes import IMAGE, prelabels
 from sam3_agent.annotation.studio import MARK, Studio
@@ -53,7 +51,7 @@ def push_batch(folder: Path, studio: Studio, *, annotators: int = 1, how: str = 
     """
     facts, rows = read_batch(folder)
     inside = _inside(folder, studio.files)
-    with _alone(folder):
+    with alone(folder / ".push.lock"):  # two at once would make two projects
         project = _project(studio, facts, annotators)
         _connect(studio, project, inside)
         held = {task["data"].get("sha256") for task in studio.tasks(project)}
@@ -157,11 +155,3 @@ def _inside(folder: Path, files: Path) -> str:
         raise BadInput(
             f"{folder}: Label Studio shows only what lies in {files}. Start it with --files, or move the batch."
         ) from error
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One push of a batch at a time: two would make two projects."""
-    with (folder / ".push.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        yield

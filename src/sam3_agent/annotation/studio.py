@@ -109,7 +109,7 @@ class Studio:
             page += 1
         for project in sorted(found, key=lambda one: one["id"]):
             mark, _, batch = (project.get("description") or "").partition(": ")
-            if mark == MARK and batch:
+            if mark == MARK and batch and Path(batch).name == batch and batch != "..":  # anybody may edit a description
                 yield {**project, "batch": batch}
 
     def tasks(self, project: int) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ import typer
 
 from sam3.errors import BadInput
 from sam3.files import atomic_write, read_json, write_json
-from sam3_agent.annotation.annotated import Annotation, alone, by_picture, read_rows, settle
+from sam3_agent.annotation.annotated import LOCK, Annotation, alone, by_picture, read_rows, settle
 from sam3_agent.dataset_versions.facts import (
     LINEAGE,
     Fact,
@@ -119,9 +119,10 @@ def merge_batch(
     about = read_json(annotated / FACTS)
     if about["concept"].casefold() not in settings.names_of_concept():
         raise BadInput(f"{annotated}: about {about['concept']!r}, params.yaml is about {settings.concept!r}.")
-    begin(raw, settings, validation, versions)
     report = MergeReport(annotated.name, raw)
-    with alone(annotated):  # no pull in the middle of it
+    # no pull in the middle of it, and no other merge into the same data set
+    with alone(annotated / LOCK), alone(raw.with_name(f".{raw.name}.lock")):
+        begin(raw, settings, validation, versions)
         verdicts = _judged(annotated, settings, report)
         _check(verdicts, settings)
         _take_in(annotated, raw, verdicts, settings, report, replace)
@@ -129,26 +130,22 @@ def merge_batch(
 
 
 def begin(raw: Path, params: Params, validation: Path, versions: Path = VERSIONS) -> None:
-    """Begin a data set as a copy of `data.raw` (links where the disk allows), its validation side frozen."""
+    """Begin a data set as a copy of `data.raw`, its validation side frozen.
+
+    No links: DVC makes what it adds read-only, and an edit of the one would be an edit of the other.
+    """
     if not (raw / "images").is_dir():
         source = Path(params.data.raw)
         if source.resolve() == raw.resolve() or not (source / "images").is_dir():
             raise BadInput(f"{source}: no raw folder to begin {raw} with. Set data.raw, or run: dvc repro barnyard")
         part = raw.with_name(f".{raw.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(source, part, copy_function=_link)
+        shutil.copytree(source, part)
         os.replace(part, raw)
     freeze(raw, validation)
     first = versions / "data-v1.0.facts.jsonl.gz"
     if not first.is_file() and not (raw / LINEAGE).is_file():
         write_facts(first, facts_of(raw, params))
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _judged(annotated: Path, params: Params, report: MergeReport) -> list[tuple[Annotation, Verdict]]:

@@ -45,7 +45,10 @@ class Ledger:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Alone with the ledger: what is read and written inside is one transaction, and others wait."""
-        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"the ledger is in use by another miner ({error}). Try again when it is done.") from error
         try:
             yield
         except BaseException:

@@ -87,10 +87,11 @@ def mine_batch(settings: MineSettings) -> MinedBatch:
 def _promise(ledger: Ledger, settings: MineSettings, name: str | None) -> str:
     """Look, choose, and write the choice into the ledger; the name of the batch."""
     work = look(settings)
+    rows = (row for row in looked_at(work, settings) if not ledger.has(row["sha256"]))
+    held, seen = candidates(rows, settings)
     with ledger.turn():
-        rows = (row for row in looked_at(work, settings) if not ledger.has(row["sha256"]))
-        held, seen = candidates(rows, settings)
-        chosen = choose(held, ledger.hashes(), settings)
+        # somebody may have been handed one of them while we looked
+        chosen = choose([row for row in held if not ledger.has(row["sha256"])], ledger.hashes(), settings)
         if not chosen:
             raise BadInput(
                 f"{settings.inbox}: nothing to hand out: {seen} pictures were looked at and are not in a batch yet, "
