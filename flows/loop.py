@@ -137,11 +137,12 @@ def looking_with(served: bool) -> dict[str, str]:
 
 
 def inbox() -> dict[str, str]:
-    """Where to mine, and for what."""
+    """Where to mine, for what, and who disliked which answers."""
     from sam3_agent.params import load_params
 
     params = load_params()
-    return {"inbox": params.data.inbox, "concept": params.concept}
+    disliked = {"sessions": "sqlite:///sessions.db"} if Path("sessions.db").is_file() else {}
+    return {"inbox": params.data.inbox, "concept": params.concept, **disliked}
 
 
 def wait_for_people(batch: dict[str, Any], how: str, hours: float, every: float) -> dict[str, Any]:

@@ -19,7 +19,12 @@ from flows.steps import RUN
 
 TAG = "sam3-agent"
 MOST = 10  # times that a run is started again
-PATIENCE = timedelta(seconds=20)  # a run that has just been started may not have its lock yet
+PATIENCE = {  # a run that is just being started, or stopped, has no lock (yet): seconds in a state before it counts
+    "PENDING": 90,
+    "RUNNING": 8,
+    "CRASHED": 2,
+    "CANCELLING": 30,
+}
 OLD = timedelta(days=7)
 
 
@@ -59,8 +64,7 @@ def _lost(run: Any, locks: Path) -> bool:
     now, since = datetime.now(UTC), run.state.timestamp
     if now - since > OLD:
         return False
-    held = is_alive(f"{RUN}{run.id}", locks)
-    return held is False or (held is None and now - since > PATIENCE)
+    return now - since > timedelta(seconds=PATIENCE[run.state.type.value]) and not is_alive(f"{RUN}{run.id}", locks)
 
 
 def main() -> None:

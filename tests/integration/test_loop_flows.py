@@ -162,16 +162,18 @@ def site(tmp_path_factory: pytest.TempPathFactory, repo_root: Path) -> Iterator[
 
 
 def processes_of(site: Site) -> list[int]:
-    """Processes of flow runs: those with the site's folder as theirs."""
+    """Processes of flow runs: those that work in the project and are neither worker nor server."""
     import psutil
 
     found = []
     for process in psutil.process_iter(["pid", "cmdline"]):
         try:
-            if process.cwd() == str(site.project) and "prefect.flow_engine" in " ".join(process.info["cmdline"] or ()):
-                found.append(process.pid)
+            words = " ".join(process.info["cmdline"] or ())
+            own = process.cwd() == str(site.project) and process.status() != psutil.STATUS_ZOMBIE
         except (psutil.Error, OSError):
             continue
+        if own and not any(name in words for name in (" worker ", "flows.worker", " server ", "uvicorn")):
+            found.append(process.pid)
     return found
 
 
