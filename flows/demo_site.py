@@ -24,7 +24,7 @@ from sam3.errors import Unavailable
 from sam3.files import read_json, write_json
 
 STARTING = 300.0  # seconds that a server may take, a first start included
-NAMES = ("prefect", "mlflow", "redis", "label-studio", "triton-http", "triton", "triton-metrics", "agent")
+NAMES = ("prefect", "mlflow", "redis", "label-studio", "triton-http", "triton", "triton-metrics", "agent", "backend")
 
 
 @dataclass
@@ -90,7 +90,8 @@ class Site:
                 lambda: _answers(f"http://127.0.0.1:{port['mlflow']}/health"),
             ),
             "label-studio": (
-                [python, "-m", "sam3_agent.cli", "annotate", "up", "--port", str(port["label-studio"])],
+                [python, "-m", "sam3_agent.cli", "annotate", "up", "--port", str(port["label-studio"]),
+                 "--backend-port", str(port["backend"])],
                 lambda: _answers(f"http://127.0.0.1:{port['label-studio']}/health"),
             ),
             "triton": (

@@ -43,6 +43,7 @@ def loop(
     budget: int = 100,
     looks: int = 1000,
     strategy: str = "value",
+    fill: bool = True,
     annotate: str = "label-studio",
     wait_hours: float = 72.0,
     poll_seconds: float = 60.0,
@@ -56,7 +57,7 @@ def loop(
 
     Args:
         turns: to finish in this run.
-        budget, looks, strategy: of mining.
+        budget, looks, strategy: of mining. fill: the budget is used up, with the best of the rest if need be.
         annotate: "label-studio", or "labelme": people correct the LabelMe files of the batch in place and say so with
             an empty file named `finished` in it.
         wait_hours: for people; what is finished by then is taken. poll_seconds: between looks.
@@ -64,7 +65,7 @@ def loop(
         serve: mine with and deploy to Triton; False: with the champion's weights in process, and no deployment.
         share, seconds: of the trial of a new version. latency: pictures on which speed is compared.
     """
-    mining = {"budget": budget, "looks": looks, "strategy": strategy}
+    mining = {"budget": budget, "looks": looks, "strategy": strategy, "fill": fill}
     with alive() as run, alone("loop", patience=60):
         mine_of_this_run = Journal(PLACE / f"run-{run}.json")
         for number in range(1, turns + 1):
