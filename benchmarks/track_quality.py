@@ -5,12 +5,14 @@
 The clips are moving photographed cut-outs over photographs with occlusion, exits and camera shake (`sam3.scenes.moving`);
 the detector knows the truth and blurs it (`sam3.scenes.truth`). The reference is plain ByteTrack on every frame's
 detections. With `--costs` a real engine works at each look for its time alone, so that the ratio of times is that of real
-runs; HOTA and its kin are TrackEval's, on masks.
+runs; HOTA and its kin are TrackEval's, on masks. Each clip is followed both ways, one after the other, and is kept in `--pieces`
+when it is done: interrupt the command and run it again, and it goes on with the next clip.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -80,23 +82,53 @@ def play(scene: MovingScene, step: Any, engine: TruthEngine) -> tuple[Scores, fl
     return scores, spent
 
 
-def compare(clips: int, every: int, costs: Engine | None, options: MovingOptions) -> dict[str, Any]:
-    """Both ways over the same clips."""
-    kept: dict[str, list[Scores]] = {"reference": [], "carried": []}
-    spent = {"reference": 0.0, "carried": 0.0}
+WAYS = ("reference", "carried")
+
+
+def one_clip(seed: int, every: int, costs: Engine | None, options: MovingOptions) -> dict[str, Any]:
+    """A clip both ways: what TrackEval needs, and the seconds that each took."""
+    scene = moving_scene(seed, options=options)
+    phrases = list(dict.fromkeys(cutout.concept for cutout in scene.cutouts))
+    piece: dict[str, Any] = {"seed": seed, "every": every, "frames": options.frames}
+    for name in WAYS:
+        engine = TruthEngine(Noise(), seed=seed, costs=costs)
+        made = reference(engine, phrases, options.rate) if name == "reference" else None
+        step = made or carried(engine, phrases, options.rate, every)
+        scores, seconds = play(scene, step, engine)
+        similarity = [np.round(one, 5).tolist() for one in scores.similarity]
+        piece[name] = {"seconds": seconds, "truth": scores.truth, "found": scores.found, "similarity": similarity}
+    return piece
+
+
+def scores_of(piece: dict[str, Any]) -> Scores:
+    """The scores of one clip as they were kept."""
+    scores = Scores()
+    scores.truth, scores.found = piece["truth"], piece["found"]
+    shapes = zip(piece["similarity"], scores.truth, scores.found, strict=True)
+    scores.similarity = [np.array(rows, float).reshape(len(truth), len(found)) for rows, truth, found in shapes]
+    return scores
+
+
+def compare(
+    clips: int, every: int, costs: Engine | None, options: MovingOptions, folder: Path | None = None
+) -> dict[str, Any]:
+    """Both ways over the same clips; `folder` keeps those that are done."""
+    from sam3.files import write_json
+
+    kept: dict[str, list[Scores]] = {name: [] for name in WAYS}
+    spent = dict.fromkeys(WAYS, 0.0)
     for seed in range(clips):
-        scene = moving_scene(seed, options=options)
-        phrases = list(dict.fromkeys(cutout.concept for cutout in scene.cutouts))
-        for name in kept:
-            engine = TruthEngine(Noise(), seed=seed, costs=costs)
-            step = (
-                reference(engine, phrases, options.rate)
-                if name == "reference"
-                else carried(engine, phrases, options.rate, every)
-            )
-            scores, seconds = play(scene, step, engine)
-            kept[name].append(scores)
-            spent[name] += seconds
+        place = folder / f"clip-{seed}-{every}-{options.frames}-{'real' if costs else 'own'}.json" if folder else None
+        if place is not None and place.is_file():
+            piece = json.loads(place.read_text())
+        else:
+            piece = one_clip(seed, every, costs, options)
+            if place is not None:
+                write_json(place, piece)
+        print(f"clip {seed + 1} of {clips}", *(f"{name} {piece[name]['seconds']:.0f} s" for name in WAYS), flush=True)
+        for name in WAYS:
+            kept[name].append(scores_of(piece[name]))
+            spent[name] += piece[name]["seconds"]
     scored = {name: {k: round(v, 4) for k, v in evaluate(rows).items()} for name, rows in kept.items()}
     return {
         **scored,
@@ -115,6 +147,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=150)
     parser.add_argument("--every", type=int, default=5)
     parser.add_argument("--costs", default="", help="a checkpoint whose time each look takes")
+    parser.add_argument("--pieces", type=Path, help="folder that keeps the clips that are done")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     costs = None
@@ -122,7 +155,9 @@ def main() -> None:
         from sam3.engines import load_engine
 
         costs = load_engine("auto", checkpoint=asked.costs)
-    result = compare(asked.clips, asked.every, costs, MovingOptions(frames=asked.frames))
+    if asked.pieces:
+        asked.pieces.mkdir(parents=True, exist_ok=True)
+    result = compare(asked.clips, asked.every, costs, MovingOptions(frames=asked.frames), asked.pieces)
     result["costs"] = asked.costs or "none: the stand-in's own time"
     for name, value in result.items():
         print(f"{name}: {value}")
