@@ -107,11 +107,11 @@ def test_many_phrases_of_one_image_encode_it_once_and_draw_only_what_is_kept(gra
         engine.parts[name] = _Counted(name, part, calls)
     [embedding] = engine.encode(pictures(SIZES[0]))
     engine.ground([embedding] * 3, PROMPTS)
-    assert [calls.count(name) for name in ("trunk", "start", "ground", "fine", "masks")] == [1, 1, 1, 0, 0]
+    assert [calls.count(name) for name in ("image_encoder", "decoder", "fine_levels", "mask_head")] == [1, 1, 0, 0]
     engine.threshold = 0.0
     engine.ground([embedding] * 3, PROMPTS)
     engine.ground([embedding], PROMPTS[:1])
-    assert [calls.count(name) for name in ("trunk", "fine", "masks", "text")] == [1, 1, 4, 3]
+    assert [calls.count(name) for name in ("image_encoder", "fine_levels", "mask_head", "text_encoder")] == [1, 1, 4, 3]
 
 
 class _Counted:
