@@ -10,7 +10,7 @@ stride-16 grid, and tells every place where it is.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +58,7 @@ class EfficientNetLiteBackbone(PreTrainedModel):
         import timm
         from timm.layers import build_sincos2d_pos_embed
 
-        self.trunk = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        self.trunk: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         del self.trunk.conv_head, self.trunk.bn2, self.trunk.classifier  # what follows the last map
         self.adapter = nn.Linear(self.stacked_channels(), config.hidden_size)
         self.adapter_norm = nn.LayerNorm(config.hidden_size)
@@ -87,7 +87,7 @@ class EfficientNetLiteBackbone(PreTrainedModel):
 
     def get_input_embeddings(self) -> nn.Module:
         """The first convolution."""
-        return self.trunk.conv_stem
+        return cast(nn.Module, self.trunk.conv_stem)
 
     def stack(self, pixel_values: Tensor) -> Tensor:
         """What the trunk sees at four strides, on the stride-16 grid.

@@ -101,13 +101,14 @@ def load_checkpoint(name: str | Path, *, dtype: torch.dtype | None = None, devic
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
-        model, info = Sam3Detector.from_pretrained(
+        loaded: Any = Sam3Detector.from_pretrained(
             folder,
             dtype=dtype or torch.float32,
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
         )
+        model, info = loaded
     except BadCheckpoint:
         raise
     except Exception as error:  # damaged files raise whatever their reader raises

@@ -104,7 +104,7 @@ def from_model(
     Of queries that draw the same thing only the best is kept (`distinct`).
     """
     height, width = size
-    presence = float(sigmoid(np.float64(presence_logit)))
+    presence = float(sigmoid(np.array(presence_logit, np.float64)))
     scores = (sigmoid(logits.astype(np.float64)) * presence).astype(np.float32)
     kept = np.flatnonzero(scores >= threshold)
     kept = kept[np.argsort(-scores[kept], kind="stable")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,7 +49,8 @@ class TorchEngine:
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", threshold: float = 0.5, batch: int = 16) -> None:
         self.checkpoint, self.threshold, self.device, self.batch = checkpoint, threshold, device, batch
-        self.model, self.sha256 = checkpoint.model.to(device).eval(), checkpoint.sha256
+        model: Any = checkpoint.model  # transformers' decorator hides what `to` takes
+        self.model, self.sha256 = model.to(device).eval(), checkpoint.sha256
         self._words: dict[str, tuple[Words, tuple[str, ...]]] = {}
 
     @classmethod

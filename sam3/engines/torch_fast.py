@@ -72,7 +72,8 @@ class FastTorchEngine(TorchEngine):
         if switches.channels_last:
             for part in (self.model.vision_encoder.neck, self.fast.pixels):
                 part.to(memory_format=torch.channels_last)
-        self.length = checkpoint.model.config.text_config.max_position_embeddings
+        words: Any = checkpoint.model.config.text_config
+        self.length = words.max_position_embeddings
         fast = self.fast
         self.steps = {name: self._step(getattr(fast, name)) for name in ("trunk", "coarse", "fine", "ground", "masks")}
 
@@ -138,8 +139,8 @@ class FastTorchEngine(TorchEngine):
                 torch.arange(width).repeat(room, 1) if width == most else torch.zeros(room, width, dtype=torch.int64)
             )
             if width < most:
-                for at, queries in enumerate(wanted):
-                    index[at, : len(queries)] = torch.from_numpy(queries)
+                for at, some in enumerate(wanted):
+                    index[at, : len(some)] = torch.from_numpy(some)
             queries = found.queries[chosen].gather(
                 1, index.to(self.device)[..., None].expand(-1, -1, found.queries.shape[2])
             )
@@ -148,8 +149,8 @@ class FastTorchEngine(TorchEngine):
             rows = self._run("masks", queries, found.encoded[chosen], fine)
             masks = rows.unflatten(-1, fine[0].shape[-2:]).float().cpu().numpy()
         if width == most:
-            return [masks[at][queries] for at, queries in enumerate(wanted)]
-        return [masks[at, : len(queries)] for at, queries in enumerate(wanted)]
+            return [masks[at][some] for at, some in enumerate(wanted)]
+        return [masks[at, : len(some)] for at, some in enumerate(wanted)]
 
     def _fine(self, embedding: Embedding) -> tuple[Tensor, ...]:
         """An image's fine levels, made when somebody first needs them."""

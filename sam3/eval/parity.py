@@ -124,7 +124,7 @@ def compare(reference: Engine, other: Engine, asked: Sequence[Asked], *, thresho
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
     a, b = one.ravel().astype(np.float64), other.ravel().astype(np.float64)
-    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
+    return float(a @ b / max(float(np.linalg.norm(a)) * float(np.linalg.norm(b)), 1e-12))
 
 
 def _queries(parity: Parity, reference: Any, other: Any, encoded: tuple[Any, Any], prompts: Sequence[Prompt]) -> None:
@@ -162,7 +162,8 @@ def _detections(parity: Parity, one: Detections, two: Detections, threshold: flo
             parity.box_px.append(float(np.abs(one.boxes[i] - two.boxes[j]).max()))
             if alone:
                 _note(parity, "scores", one.scores[i] - two.scores[j])
-                _note(parity, "boxes", (one.boxes[i] - two.boxes[j]) / max(one.masks.shape[1:]))
+                longer = max(one.masks.shape[1], one.masks.shape[2])
+                _note(parity, "boxes", (one.boxes[i] - two.boxes[j]) / longer)
     for found, held in ((one, {i for i, _ in paired}), (two, {j for _, j in paired})):
         lonely = sum(float(score) >= threshold and at not in held for at, score in enumerate(found.scores))
         parity.unmatched += lonely

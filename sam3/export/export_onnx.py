@@ -68,7 +68,8 @@ def graphs(loaded: Checkpoint, *, explicit: bool = False) -> dict[str, Graph]:
     def ids(seed: int, count: int = 2, length: int = 7) -> dict[str, Tensor]:
         mask = torch.ones(count, length, dtype=torch.int64)
         mask[0, length - 2 :] = 0
-        high = model.config.text_config.vocab_size
+        words: Any = model.config.text_config
+        high = words.vocab_size
         return {"ids": torch.randint(0, high, (count, length), generator=_generator(seed)), "mask": mask}
 
     def pairs(seed: int, count: int = 2, length: int = 7, boxes: int = 3) -> dict[str, Tensor]:
@@ -166,11 +167,11 @@ def write_graph(graph: Graph, path: Path) -> None:
         for name, axes in graph.dynamic.items()
     }
     names = list(graph.inputs)
-    shapes = tuple(_shared(axes)[name] for name in names)
+    shapes: tuple[Any, ...] = tuple(_shared(axes)[name] for name in names)
     if isinstance(graph.module, Decoder):  # *levels arrive as one variadic argument
         shapes = (*shapes[:4], tuple(shapes[4:]))
     with torch.no_grad(), _quiet():
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             graph.module.eval(),
             tuple(graph.inputs.values()),
             dynamo=True,
@@ -227,7 +228,8 @@ def check_whole(loaded: Checkpoint, folder: Path) -> float:
     }
     side, model = loaded.image_size, loaded.model
     pixels = _random(7, 2, 3, side, side).clamp(-1, 1)
-    ids = torch.randint(0, model.config.text_config.vocab_size, (2, 9), generator=_generator(7))
+    words: Any = model.config.text_config
+    ids = torch.randint(0, words.vocab_size, (2, 9), generator=_generator(7))
     mask = torch.ones(2, 9, dtype=torch.int64)
     mask[1, 6:] = 0
     boxes, labels = torch.rand(2, 2, 4, generator=_generator(8)) * 0.4 + 0.2, torch.tensor([[1, 0], [-10, -10]])
@@ -255,11 +257,12 @@ def check_whole(loaded: Checkpoint, folder: Path) -> float:
 def _record(loaded: Checkpoint, folder: Path) -> dict[str, Any]:
     held = folder / "export.json"
     differences = read_json(held)["max_difference"] if held.is_file() else {}
+    decoder: Any = loaded.model.config.detr_decoder_config
     return {
         "checkpoint": loaded.name,
         "sha256": loaded.sha256,
         "image_size": loaded.image_size,
-        "queries": loaded.model.config.detr_decoder_config.num_queries,
+        "queries": decoder.num_queries,
         "opset": OPSET,
         "torch": torch.__version__,
         "cuts": CUTS,

@@ -7,9 +7,11 @@ which they do not fuse, is right.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def scaled_dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, explicit: bool) -> Tensor:
@@ -30,7 +32,7 @@ def scaled_dot_product(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, exp
 
 
 def attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, explicit: bool = False
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, explicit: bool = False
 ) -> Tensor:
     """`Sam3Attention` by its own projections: (B, N, d), (B, M, d), (B, M, d) -> (B, N, d).
 
@@ -44,4 +46,4 @@ def attend(
     if not explicit and q.shape[0] != k.shape[0]:
         q = q.expand(k.shape[0], -1, -1, -1)
     out = scaled_dot_product(q, k, v, mask, explicit)
-    return module.o_proj(out.transpose(1, 2).flatten(2))
+    return cast(Tensor, module.o_proj(out.transpose(1, 2).flatten(2)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +30,13 @@ class Decoder(nn.Module):
         explicit: write attention out.
     """
 
-    def __init__(self, source: nn.Module, grid: tuple[int, int], *, hoist: bool, explicit: bool) -> None:
+    places_x: Tensor
+    places_y: Tensor
+
+    def __init__(self, source: Any, grid: tuple[int, int], *, hoist: bool, explicit: bool) -> None:
         super().__init__()
-        self.source, self.grid, self.hoist, self.explicit = source, grid, hoist, explicit
+        self.source: Any = source  # its parts have no types
+        self.grid, self.hoist, self.explicit = grid, hoist, explicit
         for axis, count in zip("yx", grid, strict=True):
             places = torch.arange(count, device=source.query_embed.weight.device) / count
             self.register_buffer(f"places_{axis}", places, persistent=False)
@@ -70,9 +74,10 @@ class Decoder(nn.Module):
         place, bias = self._steer(boxes, x.dtype)
         return self._see_each_other(source.layers[0], x, place), place, bias
 
-    def _see_each_other(self, layer: nn.Module, x: Tensor, place: Tensor) -> Tensor:
+    def _see_each_other(self, layer: Any, x: Tensor, place: Tensor) -> Tensor:
         placed = x + place
-        return layer.self_attn_layer_norm(x + attend(layer.self_attn, placed, placed, x, None, self.explicit))
+        seen = attend(layer.self_attn, placed, placed, x, None, self.explicit)
+        return cast(Tensor, layer.self_attn_layer_norm(x + seen))
 
     def _steer(self, boxes: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Where the queries look: their places (P, 1 + Q, d), and a bias (P, heads, 1 + Q, N) by distance."""

@@ -10,7 +10,7 @@ masks = fast.masks(found.queries, found.encoded, fine)    # (P, n, H_0 * W_0)
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,7 @@ class FastDetector(nn.Module):
     def __init__(self, model: Sam3Detector, switches: Switches = EXACT, *, explicit: bool = False) -> None:
         super().__init__()
         self.model, self.switches, self.explicit = model, switches, explicit
-        vision = model.config.vision_config
+        vision: Any = model.config.vision_config  # typed as whatever a JSON file may hold
         side = int(model.config.image_size) // vision.backbone_config.patch_size
         self.grid = (side, side)
         self.backbone = fast_trunk(model.vision_encoder.backbone, switches, explicit)
@@ -117,14 +117,15 @@ class FastDetector(nn.Module):
         return draw(self.model.mask_decoder, self.pixels(coarse, fine), queries)
 
     def _encode(self, x: Tensor, prompt: Tensor, seen: Tensor) -> Tensor:
-        for at, layer in enumerate(self.model.detr_encoder.layers):
+        layers: Any = self.model.detr_encoder.layers
+        for at, layer in enumerate(layers):
             if at or not self.switches.hoist:
                 x = self._look_around(layer, x)
             x = x + attend(layer.cross_attn, layer.layer_norm2(x), prompt, prompt, seen, self.explicit)
             x = x + layer.mlp(layer.layer_norm3(x))
         return x
 
-    def _look_around(self, layer: nn.Module, x: Tensor) -> Tensor:
+    def _look_around(self, layer: Any, x: Tensor) -> Tensor:
         normed = layer.layer_norm1(x)
         placed = normed + self._place()
         return x + attend(layer.self_attn, placed, placed, normed, None, self.explicit)
@@ -136,6 +137,7 @@ class FastDetector(nn.Module):
     def _position(self) -> Tensor:
         weight = self.model.text_projection.weight
         encode = self.model.vision_encoder.neck.position_encoding
-        shape = torch.Size((1, self.model.config.vision_config.fpn_hidden_size, *self.grid))
+        vision: Any = self.model.config.vision_config
+        shape = torch.Size((1, vision.fpn_hidden_size, *self.grid))
         # made in float32 whatever the weights are: bfloat16 cannot count to 288
         return encode(shape, weight.device, torch.float32).flatten(2).transpose(1, 2).to(weight.dtype)

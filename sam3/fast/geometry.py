@@ -6,14 +6,16 @@ stands at the end.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sam3.fast.attention import attend
 
 
 def encode_boxes(
-    encoder: nn.Module, boxes: Tensor, labels: Tensor, level: Tensor, place: Tensor, explicit: bool
+    encoder: Any, boxes: Tensor, labels: Tensor, level: Tensor, place: Tensor, explicit: bool
 ) -> tuple[Tensor, Tensor]:
     """Tokens of the boxes of each pair, after `Sam3GeometryEncoder`.
 
@@ -41,7 +43,7 @@ def encode_boxes(
     return encoder.output_layer_norm(x), torch.cat([given, some], 1)
 
 
-def _embed(encoder: nn.Module, boxes: Tensor, labels: Tensor, level: Tensor) -> Tensor:
+def _embed(encoder: Any, boxes: Tensor, labels: Tensor, level: Tensor) -> Tensor:
     dtype, size = level.dtype, encoder.roi_size
     normed = encoder.vision_layer_norm(level.permute(0, 2, 3, 1))
     pooled = roi_align(normed.float(), boxes, size).to(dtype)  # (P, K, size, size, d)

@@ -8,12 +8,14 @@ the queries moves to the queries' side. Same answers up to rounding.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def prepare(decoder: nn.Module, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def prepare(decoder: Any, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Levels (B, d, H_i, W_i), fine to coarse and without the coarsest, through the convolution that meets each."""
     last = len(levels) - 1
     return tuple(decoder.conv_layers[last - at](level) for at, level in enumerate(levels))
@@ -47,9 +49,10 @@ def double_and_convolve(x: Tensor, merged: Tensor) -> Tensor:
 class PixelDecoder(nn.Module):
     """From the coarsest map to the finest."""
 
-    def __init__(self, source: nn.Module, phases: bool) -> None:
+    def __init__(self, source: Any, phases: bool) -> None:
         super().__init__()
-        self.source, self.phases = source, phases
+        self.source: Any = source  # the published module, whose parts have no types
+        self.phases = phases
         if phases:
             for at, layer in enumerate(source.conv_layers):
                 self.register_buffer(f"merged_{at}", merged_kernel(layer.weight.data), persistent=False)
@@ -69,7 +72,7 @@ class PixelDecoder(nn.Module):
         return coarse
 
 
-def draw(head: nn.Module, pixels: Tensor, queries: Tensor) -> Tensor:
+def draw(head: Any, pixels: Tensor, queries: Tensor) -> Tensor:
     """Mask logits of queries (P, n, d) over pixel embeddings (P, d, H, W): (P, n, H * W)."""
     wanted = head.mask_embedder(queries)
     projection = head.instance_projection

@@ -5,6 +5,8 @@ Takes the modules of transformers' `Sam3ViTModel` as they are; other backbones (
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from transformers.models.sam3.modeling_sam3 import Sam3ViTModel, window_partition, window_unpartition
@@ -17,15 +19,18 @@ from sam3.fast.switches import Switches
 class FastAttention(nn.Module):
     """Rotary self-attention of one layer."""
 
-    def __init__(self, layer: nn.Module, switches: Switches, explicit: bool) -> None:
+    cosines: Tensor
+    sines: Tensor
+
+    def __init__(self, layer: Any, switches: Switches, explicit: bool) -> None:
         super().__init__()
         source = layer.attention
         self.heads, self.explicit, self.fused = source.num_attention_heads, explicit, switches.fused_qkv
-        self.out = source.o_proj
+        self.out: Any = source.o_proj
         parts = (source.q_proj, source.k_proj, source.v_proj)
         if self.fused:
             width = source.hidden_size
-            self.qkv = nn.Linear(width, 3 * width)
+            self.qkv: Any = nn.Linear(width, 3 * width)
             self.qkv.weight = nn.Parameter(torch.cat([p.weight.data for p in parts]), requires_grad=False)
             self.qkv.bias = nn.Parameter(torch.cat([p.bias.data for p in parts]), requires_grad=False)
         else:
@@ -33,7 +38,7 @@ class FastAttention(nn.Module):
         config = source.config
         side = layer.window_size or config.image_size // config.patch_size
         rope = getattr(config, "rope_parameters", None) or {}  # a field of its own in older transformers
-        theta = rope.get("rope_theta") or getattr(config, "rope_theta", 10000.0)
+        theta: Any = rope.get("rope_theta") or getattr(config, "rope_theta", 10000.0)
         self.shape = (side, config.window_size / side, source.head_dim, float(theta))
         self.kept = switches.tables
         cosines, sines = rotary_table(*self.shape, parts[0].weight.device)
@@ -48,7 +53,7 @@ class FastAttention(nn.Module):
             q, k, v = (part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.parts)
         cosines, sines = (self.cosines, self.sines) if self.kept else rotary_table(*self.shape, x.device)
         seen = scaled_dot_product(rotate(q, cosines, sines), rotate(k, cosines, sines), v, None, self.explicit)
-        return self.out(seen.transpose(1, 2).flatten(2))
+        return cast(Tensor, self.out(seen.transpose(1, 2).flatten(2)))
 
 
 def rotary_table(side: int, step: float, head: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -82,10 +87,13 @@ class FastViT(nn.Module):
 
     def __init__(self, source: Sam3ViTModel, switches: Switches, explicit: bool) -> None:
         super().__init__()
-        self.embeddings, self.first_norm, self.layers = source.embeddings, source.layer_norm, source.layers
-        self.patch = source.config.patch_size
-        self.attention = nn.ModuleList([FastAttention(layer, switches, explicit) for layer in source.layers])
+        self.embeddings, self.first_norm = source.embeddings, source.layer_norm
+        self.layers: Any = source.layers  # of modules whose parts have no types
+        self.patch = cast(int, source.config.patch_size)
+        self.attention: Any = nn.ModuleList([FastAttention(layer, switches, explicit) for layer in source.layers])
         if switches.fp8:
+            attention: Any
+            layer: Any
             for attention, layer in zip(self.attention, self.layers, strict=True):
                 attention.out = Fp8Linear(attention.out)
                 if attention.fused:
@@ -101,13 +109,13 @@ class FastViT(nn.Module):
             x = x + layer.mlp(layer.layer_norm2(x))
         return x.permute(0, 3, 1, 2)
 
-    def _attend(self, layer: nn.Module, attention: nn.Module, x: Tensor) -> Tensor:
+    def _attend(self, layer: Any, attention: Any, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         if not layer.window_size:
-            return attention(x.flatten(1, 2)).unflatten(1, (height, width))
+            return cast(Tensor, attention(x.flatten(1, 2)).unflatten(1, (height, width)))
         windows, padded = window_partition(x, layer.window_size)
         seen = attention(windows.flatten(1, 2)).unflatten(1, windows.shape[1:3])
-        return window_unpartition(seen, layer.window_size, padded, (height, width))
+        return cast(Tensor, window_unpartition(seen, layer.window_size, padded, (height, width)))
 
 
 class AnyTrunk(nn.Module):
@@ -120,11 +128,12 @@ class AnyTrunk(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, d, grid, grid)."""
         x = self.source(pixels).last_hidden_state
-        return x.unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2)
+        return cast(Tensor, x.unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2))
 
 
 def fast_trunk(source: nn.Module, switches: Switches, explicit: bool) -> nn.Module:
     """The backbone for inference."""
     if isinstance(source, Sam3ViTModel):
         return FastViT(source, switches, explicit)
-    return AnyTrunk(source, source.config.image_size // source.config.patch_size)
+    config: Any = source.config
+    return AnyTrunk(source, config.image_size // config.patch_size)

@@ -107,7 +107,7 @@ class Detector(nnx.Module):
             boxes: float32 (P, K, 4) cxcywh in [0, 1]. labels: int (P, K), negative for padding.
         """
         level = vision.level
-        shape, position = level.shape[1:3], self._position(level)
+        shape, position = (level.shape[1], level.shape[2]), self._position(level)
         prompt, seen = text.astype(self.dtype), mask
         if boxes is not None and labels is not None:
             tokens = self.geometry_encoder(boxes, labels, level, position)

@@ -49,6 +49,9 @@ class Attention(nnx.Module):
 
     def __init__(self, size: int, heads: int, rngs: nnx.Rngs, out: str = "o_proj") -> None:
         self.heads, self.out = heads, out
+        self.q_proj: nnx.Linear
+        self.k_proj: nnx.Linear
+        self.v_proj: nnx.Linear
         for name in ("q_proj", "k_proj", "v_proj", out):
             setattr(self, name, nnx.Linear(size, size, rngs=rngs))
 

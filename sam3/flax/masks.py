@@ -103,9 +103,10 @@ class MaskDecoder(nnx.Module):
     def __call__(self, pixels: jax.Array, queries: jax.Array) -> jax.Array:
         """(P, H, W, d), (P, n, d) -> float32 (P, n, H, W)."""
         wanted = self.mask_embedder(queries)
-        kernel, bias = self.instance_projection.kernel[0, 0], self.instance_projection.bias[...]
+        kernel, bias = self.instance_projection.kernel[0, 0], self.instance_projection.bias
+        assert bias is not None
         logits = jnp.einsum("pnd,phwd->pnhw", wanted @ kernel.T, pixels, preferred_element_type=jnp.float32)
-        return logits + (wanted @ bias).astype(jnp.float32)[..., None, None]
+        return logits + (wanted @ bias[...]).astype(jnp.float32)[..., None, None]
 
     def semantic(self, pixels: jax.Array) -> jax.Array:
         """(P, H, W, d) -> (P, H, W) logits of "this pixel is the concept"."""

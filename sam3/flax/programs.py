@@ -28,7 +28,7 @@ def persistent_cache() -> Path:
     """Turn JAX's persistent compile cache on; returns its folder. A folder already chosen through JAX stays."""
     folder = Path(
         os.environ.get("SAM3_JAX_CACHE")
-        or jax.config.jax_compilation_cache_dir
+        or getattr(jax.config, "jax_compilation_cache_dir", None)
         or Path.home() / ".cache" / "sam3-agent" / "jax"
     )
     jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -20,7 +20,7 @@ class Level(nnx.Module):
     def __init__(self, inputs: int, outputs: int, scale: float, rngs: nnx.Rngs) -> None:
         self.scale = scale
         # index 1 is the activation, which has no weights but has a place in the published names
-        self.scale_layers = nnx.Dict({})
+        self.scale_layers: nnx.Dict[nnx.Module] = nnx.Dict({})
         width = inputs
         if scale in (4.0, 2.0):
             self.scale_layers["0"] = DoubleUp(inputs, inputs // 2, rngs)

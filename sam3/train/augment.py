@@ -6,6 +6,7 @@ One generator per (seed, epoch, pair), so a resumed run sees the same pictures.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -66,7 +67,7 @@ class Augment:
         turned = cv2.warpAffine(image, turn, (width, height), borderMode=cv2.BORDER_REFLECT_101)
         # reflected borders may repeat a piece of an object, unlabelled; at these angles it is a sliver
         kept = [cv2.warpAffine(mask, turn, (width, height), flags=cv2.INTER_NEAREST) for mask in masks]
-        return turned, np.stack(kept) if kept else masks
+        return cast(UInt8Array, turned), np.stack(kept) if kept else masks
 
     def _crop(self, image: UInt8Array, masks: np.ndarray, rng: np.random.Generator) -> tuple[UInt8Array, np.ndarray]:
         height, width = image.shape[:2]

@@ -9,7 +9,7 @@ What is exported and served is then an ordinary checkpoint; nothing downstream k
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -54,8 +54,9 @@ def adapt(model: Sam3Detector, config: LoraConfig) -> Adapters:
             f"model.lora.parts={list(config.parts)}: no attention in them (the backbone of sam3-lite has none).",
             field="model.lora.parts",
         )
+    alpha = cast(int, config.alpha)  # it only divides: a fraction will do
     settings = PeftConfig(
-        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=names, bias="none"
+        r=config.rank, lora_alpha=alpha, lora_dropout=config.dropout, target_modules=names, bias="none"
     )
     wrapped = LoraModel(model, settings, "default")  # changes the model in place
     for name, parameter in model.named_parameters():

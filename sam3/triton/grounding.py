@@ -122,8 +122,8 @@ class Grounder:
                 made = self.call("image_encoder", {"pixels": pixels}, wanted)
             for at, key in enumerate(group):
                 # a copy: a slice would keep the whole batch, which the server lends for this call only
-                held = (np.array(made[name][at : at + 1]) for name in wanted)
-                out[key] = Embedding(key, *held, pictures[key].shape[:2])
+                trunk, level, started = (np.array(made[name][at : at + 1]) for name in wanted)
+                out[key] = Embedding(key, trunk, level, started, pictures[key].shape[:2])
                 self.images.put(key, out[key], out[key].nbytes)
         return out
 

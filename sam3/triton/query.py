@@ -85,7 +85,9 @@ def read_query(inputs: Mapping[str, np.ndarray[Any, Any]], wanted: frozenset[str
         pixels = check_image(inputs["image"])
         if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
             raise BadInput(f"image of {pixels.shape[1]} x {pixels.shape[0]}: over {MAX_PIXELS / 1e6:.0f} megapixels.")
-        key = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, key=repr(pixels.shape).encode()).hexdigest()
+        key = hashlib.blake2b(
+            np.ascontiguousarray(pixels).data, digest_size=16, key=repr(pixels.shape).encode()
+        ).hexdigest()
     prompts = _prompts(inputs)
     if not prompts and wanted - {"image_key", "image_size"}:
         raise BadInput(f"phrases: 0 of them; expected 1 to {MAX_PHRASES}.", field="phrases")

@@ -80,11 +80,11 @@ class TritonPythonModel:
         answers = []
         with self.clock("pack"):
             for item, held in zip(read, known, strict=True):
-                if held is None and isinstance(item, Query):
-                    held = self._finish(item, next(outcomes))
-                elif held is None:
-                    held = item  # what was wrong with it
-                answers.append(error_response(held) if isinstance(held, Exception) else self._respond(held))
+                if held is not None:
+                    said: dict[str, Array] | Exception = held
+                else:  # or what was wrong with the request
+                    said = self._finish(item, next(outcomes)) if isinstance(item, Query) else item
+                answers.append(error_response(said) if isinstance(said, Exception) else self._respond(said))
         self._count()
         return answers
 
@@ -171,7 +171,11 @@ class TritonPythonModel:
 
     def _count(self) -> None:
         self.meters.stages(self.clock)
-        held = {"image": self.grounder.images, "text": self.grounder.words, "response": self.answers}
+        held: dict[str, Recent[Any]] = {
+            "image": self.grounder.images,
+            "text": self.grounder.words,
+            "response": self.answers,
+        }
         for kind, cache in held.items():
             self.meters.add("sam3_cache_total", cache.hits, kind=kind, outcome="hit")
             self.meters.add("sam3_cache_total", cache.misses, kind=kind, outcome="miss")

@@ -41,7 +41,7 @@ ANSWER = {
     "image_key": ("TYPE_STRING", [1]),
     "warnings": ("TYPE_STRING", [-1]),
 }
-CONTROLS = {
+CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
     "START": ("CONTROL_SEQUENCE_START", {"int32_false_true": [0, 1]}),
     "END": ("CONTROL_SEQUENCE_END", {"int32_false_true": [0, 1]}),
     "CORRID": ("CONTROL_SEQUENCE_CORRID", {"data_type": "TYPE_UINT64"}),
