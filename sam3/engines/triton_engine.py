@@ -31,7 +31,7 @@ from sam3.triton.answer import unpack_masks
 from sam3.triton.canary import WHOLE, Routes, unit_of
 from sam3.triton.client import Connection, NotRemembered, Refused, ServerAway, texts
 from sam3.triton.query import MAX_PHRASES
-from sam3.triton.regions import CudaRegions, Regions
+from sam3.triton.regions import CudaRegions, SystemRegions
 from sam3.triton.shared_pictures import WORTH_IT, SharedPictures
 from sam3.types import Detections, Prompt, UInt8Array
 
@@ -225,7 +225,7 @@ class TritonEngine:
                 await self._shared.forget()  # a restarted server knows no region; the next picture registers anew
         return await self._infer(model, {"image": image[None], **inputs}, outputs)
 
-    async def _share(self, regions: Regions | None) -> SharedPictures:
+    async def _share(self, regions: SystemRegions | None) -> SharedPictures:
         key = os.environ.get("SAM3_TRITON_CONTROL_KEY")
         headers = {"triton-grpc-protocol-sam3-control-key": key} if key else None
         return SharedPictures(self.connection.client, headers, regions)

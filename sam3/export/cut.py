@@ -109,6 +109,12 @@ def follow(first: bytes, second: bytes) -> bytes:
             names[:] = [name if not name or name in shared else f"then/{name}" for name in names]
     for item in more.graph.initializer:
         item.name = f"then/{item.name}"
+    versions = {item.domain: item for item in model.opset_import}
+    for item in more.opset_import:  # a quantised part has operators of its own
+        if item.domain in versions:
+            versions[item.domain].version = max(versions[item.domain].version, item.version)
+        else:
+            model.opset_import.append(item)
     model.graph.node.extend(more.graph.node)
     model.graph.initializer.extend(more.graph.initializer)
     model.graph.output.extend(more.graph.output)

@@ -8,36 +8,12 @@ they have been tried with a stand-in for NVIDIA's library only, and against a se
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from sam3.errors import Unavailable
 from sam3.types import UInt8Array
-
-
-class Regions(Protocol):
-    """One kind of shared memory."""
-
-    def make(self, name: str, size: int) -> Any:
-        """A region of `size` bytes; returns its handle."""
-        ...
-
-    def write(self, handle: Any, image: UInt8Array) -> None:
-        """Put a picture at the beginning of a region."""
-        ...
-
-    def free(self, handle: Any) -> None:
-        """Give a region back."""
-        ...
-
-    async def register(self, client: Any, name: str, handle: Any, size: int, headers: dict[str, str] | None) -> None:
-        """Tell the server of a region."""
-        ...
-
-    async def unregister(self, client: Any, name: str, headers: dict[str, str] | None) -> None:
-        """Have the server forget it."""
-        ...
 
 
 class SystemRegions:
@@ -67,7 +43,7 @@ class SystemRegions:
         await client.unregister_system_shared_memory(name, headers=headers)
 
 
-class CudaRegions:
+class CudaRegions(SystemRegions):
     """Memory of a GPU of this host, which the server opens by its handle.
 
     Args:
@@ -90,14 +66,6 @@ class CudaRegions:
     def make(self, name: str, size: int) -> Any:
         """A region of `size` bytes; returns its handle."""
         return self.library.create_shared_memory_region(name, size, self.device)
-
-    def write(self, handle: Any, image: UInt8Array) -> None:
-        """Put a picture at the beginning of a region."""
-        self.library.set_shared_memory_region(handle, [np.ascontiguousarray(image)])
-
-    def free(self, handle: Any) -> None:
-        """Give a region back."""
-        self.library.destroy_shared_memory_region(handle)
 
     async def register(self, client: Any, name: str, handle: Any, size: int, headers: dict[str, str] | None) -> None:
         """Tell the server of a region."""

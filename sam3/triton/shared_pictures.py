@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam3.triton.client import NotRemembered, Refused
-from sam3.triton.regions import Regions, SystemRegions
+from sam3.triton.regions import SystemRegions
 from sam3.types import UInt8Array
 
 SLOTS = 8
@@ -42,7 +42,9 @@ class SharedPictures:
         regions: the kind of memory; the system's when None.
     """
 
-    def __init__(self, client: Any, headers: dict[str, str] | None = None, regions: Regions | None = None) -> None:
+    def __init__(
+        self, client: Any, headers: dict[str, str] | None = None, regions: SystemRegions | None = None
+    ) -> None:
         self.client, self.headers, self.regions = client, headers, regions or SystemRegions()
         mark = f"sam3_{os.getpid()}_{uuid.uuid4().hex[:8]}"
         self.slots: asyncio.Queue[Slot] = asyncio.Queue()

@@ -24,16 +24,26 @@ from sam3_agent.serving.model_configs import PARTS, WHOLE
 
 PICTURES = Path("data/demo")
 PHRASES = ("chicken", "a person in a red coat", "duck")
+SIDE = 640  # pixels
 DEADLINE = 300.0  # seconds; a first run on a GPU may compile
 LIMITS = Limits(presence=0.02)  # of other kernels or reduced precision; the same runtime must be exact
 
 
 def smoke_pictures(folder: Path = PICTURES) -> list[UInt8Array]:
-    """The pictures of a folder (at most 4), and always two drawn ones of odd sizes."""
+    """The pictures of a folder (at most 4, scaled down to `SIDE`), and always two drawn ones of odd sizes."""
     drawn = np.indices((97, 131)).sum(0)[..., None] * np.array([1, 2, 3])
     noise = np.random.default_rng(0).integers(0, 255, (64, 200, 3), np.uint8)
     files = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[:4]
-    return [*(read_image(path) for path in files), drawn.astype(np.uint8), noise]
+    return [*(_at_most(read_image(path), SIDE) for path in files), drawn.astype(np.uint8), noise]
+
+
+def _at_most(image: UInt8Array, side: int) -> UInt8Array:
+    """The picture with its longer side at `side` pixels or less: masks of all queries are compared at its size."""
+    from PIL import Image
+
+    small = Image.fromarray(image)
+    small.thumbnail((side, side))
+    return np.asarray(small)
 
 
 def check_version(

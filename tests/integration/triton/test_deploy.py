@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import tritonclient.grpc as grpc
+from PIL import Image
 from triton_asking import Served, ask, picture, question
 
 from sam3.errors import BadCheckpoint, BadInput, Unavailable
@@ -18,6 +19,7 @@ from sam3.triton.manifest import files_of, write_manifest
 from sam3_agent.serving import deploy as deploying
 from sam3_agent.serving.control import Control
 from sam3_agent.serving.deploy import put_back, put_live
+from sam3_agent.serving.gate import smoke_pictures
 from sam3_agent.serving.live import Deployment
 from sam3_agent.serving.package import write_package
 from sam3_agent.serving.settings import ServingSettings
@@ -223,3 +225,9 @@ def test_the_server_answers_throughout(site: Served) -> None:
     client = grpc.InferenceServerClient(site.server.addresses.grpc)
     out: dict[str, Any] = ask(grpc, client, "sam3", {"image": picture(1)[None], **question("hen")}, ["presence"])
     assert out["presence"].shape == (1, 1)
+
+
+def test_large_smoke_pictures_are_scaled_down(tmp_path: Path) -> None:
+    Image.fromarray(picture(1, 900, 1800)).save(tmp_path / "large.png")
+    shapes = [image.shape for image in smoke_pictures(tmp_path)]
+    assert shapes == [(320, 640, 3), (97, 131, 3), (64, 200, 3)]
