@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from raw_folder import RawFolder, labelme_shape
 
@@ -241,3 +242,21 @@ def test_paths_inside_a_label_are_never_followed(raw: RawFolder, tmp_path: Path)
     sheet["imagePath"] = str(outside)  # does not exist: following it would fail
     (raw.root / "labels/a.json").write_text(json.dumps(sheet))
     assert judge(raw)["hen/a.jpg"].pair is not None
+
+
+def test_outlines_of_one_labelme_group_are_one_individual(tmp_path: Path) -> None:
+    """A hen behind a post has two parts and is one hen; a number without a group is nobody's part."""
+    from sam3_agent.etl.records import Shape
+
+    def box(x: float, group: int | None) -> Shape:
+        points = np.array([(x, 10), (x + 20, 10), (x + 20, 40), (x, 40)], float)
+        return Shape("hen", points, "polygon", 1, group)
+
+    from sam3_agent.etl.pictures import Picture
+    from sam3_agent.etl.records import LabelSheet
+
+    pairing = Pairing(tmp_path, Vocabulary.of("hen"), [], 4.0, re.compile("^(x)"))
+    shapes = [box(0, 1), box(50, 1), box(100, None), box(130, None), box(160, 2)]
+    found, complete = pairing._instances(LabelSheet(shapes), Picture(200, 60), "labels/a.json", Verdict())
+    assert complete and [len(one.polygons) for one in found] == [2, 1, 1, 1]
+    assert found[0].area == 1200 and found[0].bbox == (0, 10, 70, 30)
