@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam3.errors import BadInput, Sam3AgentError
+from sam3.errors import BadInput, Sam3AgentError, Unavailable
 from sam3.files import read_json
 from sam3.triton.canary import CANDIDATE
 from sam3_agent.loop_settings import CanaryLimits
@@ -62,13 +62,21 @@ def deploy_watched(
         metrics: URL of the server's Prometheus page. told: hears of every look.
 
     Raises:
-        BadCheckpoint: it does not load or does not pass the parity gate. Unavailable: no server.
+        BadCheckpoint: it does not load or does not pass the parity gate. Unavailable: no server, or it was started
+            anew during the trial, which ended that.
     """
     state = start(control, live, package, limits.share, pictures)
     if state.canary is None:  # it serves already, or there was nothing that it could be compared with
         return Watched(Verdict("fine", ("nothing to compare with: it serves alone.",)), state)
     url = metrics or metrics_url(control.address)
     verdict = watch(lambda: look(url, state), limits, alive=lambda: _alive(control, state), told=told)
+    after = live.deployment()
+    if verdict.state == "back" and after.canary is None:
+        if after.refused != state.canary:
+            raise Unavailable(
+                f"version {state.canary}: its trial ended with the server that it ran on. Start it again."
+            )
+        return Watched(Verdict("back", ("somebody rolled it back.",)), after)
     if verdict.state == "fine":
         return Watched(verdict, finish(control, live))
     if verdict.state == "back":

@@ -109,6 +109,8 @@ def put_back(control: Control, live: Live) -> Deployment:
         tried = live.deployment().canary
         before = without_canary(live)
         if tried is not None:  # a rollback of what has not replaced anything yet
+            before = Deployment(before.current, before.previous, refused=tried)
+            live.record(before)
             settle(control, live, before)
             return before
         if before.previous is None:

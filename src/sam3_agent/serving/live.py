@@ -26,12 +26,16 @@ STATE = "deployment.json"
 
 @dataclass(frozen=True)
 class Deployment:
-    """The version that serves, the good one before it, and one that is tried with a share of the traffic."""
+    """The version that serves, the good one before it, and one that is tried with a share of the traffic.
+
+    `refused` is one that somebody sent back while it was tried.
+    """
 
     current: int | None = None
     previous: int | None = None
     canary: int | None = None
     share: float = 0.0
+    refused: int | None = None
 
 
 class Live:
@@ -46,7 +50,8 @@ class Live:
         if not path.is_file():
             return Deployment()
         row = read_json(path)
-        return Deployment(row.get("current"), row.get("previous"), row.get("canary"), float(row.get("share") or 0.0))
+        share = float(row.get("share") or 0.0)
+        return Deployment(row.get("current"), row.get("previous"), row.get("canary"), share, row.get("refused"))
 
     def record(self, deployment: Deployment) -> None:
         """Remember what serves."""

@@ -110,7 +110,7 @@ def test_pictures_have_sides_replies_say_which_and_the_trial_ends_either_way(
     assert said.startswith("triton version 2" if sides[0] and sides[0].version == 2 else "triton version 1")
 
     held = engine.encode(images)  # some of them on a side that is about to go
-    assert put_back(control, site.live) == Deployment(1)  # a rollback of what is only tried
+    assert put_back(control, site.live) == Deployment(1, refused=2)  # a rollback of what is only tried
     assert len(engine.ground(held, [HEN] * len(held))) == len(images)
     threading.Event().wait(0.3)
     assert engine.sha256 == one

@@ -55,3 +55,44 @@ def test_a_refused_or_unknown_candidate_is_not_installed(
     assert done["promoted"] == 3
     assert champion_weights("nobody", "", tmp_path) == ("sam3-lite", "sam3-lite")
     assert champion_weights(NAME, "models/finetuned", tmp_path) == ("models/finetuned", "models/finetuned")
+
+
+def test_two_checkpoints_are_weighed_and_nothing_is_measured_twice(
+    tmp_path: Path, repo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    from made_pairs import make_pairs, make_tiny
+    from small_models import save_small
+
+    from sam3.files import read_json, write_json
+    from sam3_agent.promotion import trials
+    from sam3_agent.promotion.promote import weigh
+
+    files = {}
+    for side in ("val", "train"):
+        path = make_pairs(tmp_path / "images" / side, 12 if side == "val" else 2)
+        content = read_json(path)
+        for row in content["images"]:
+            row |= {"file_name": f"{side}/{row['file_name']}", "is_instance_exhaustive": 1}
+        files[side] = tmp_path / f"{side}.json"
+        write_json(files[side], content)
+    for at in range(2):  # the same generator draws the same pictures: those of training are made others
+        (tmp_path / f"images/train/{at}.png").write_bytes(f"another picture {at}".encode())
+    config = tmp_path / "eval.yaml"
+    config.write_text(
+        f"images: {tmp_path / 'images'}\nconcept: null\nscore_threshold: 0.5\nbootstrap: 5\nseed: 1\ngroup_by: image\nbatch: 4\n"
+    )
+    old, new = make_tiny(tmp_path / "old"), save_small(tmp_path / "new")
+    settings = load_loop(repo_root / "configs/loop.yaml")
+    asked = {"val": files["val"], "hard": None, "train": files["train"], "config": config, "kept": tmp_path / "kept"}
+    first = weigh(settings, str(new), str(old), latency=4, **asked)  # type: ignore[arg-type]
+    assert json.loads(json.dumps(first))["latency"]["pictures"] == 4
+    assert first["candidate"]["sha256"] != first["champion"]["sha256"] and not first["passed"]
+
+    monkeypatch.setattr(trials, "write_json", lambda *_, **__: pytest.fail("measured again"))
+    again = weigh(settings, str(new), str(old), latency=0, **asked)  # type: ignore[arg-type]
+    assert again["gains"] == first["gains"] and "latency was not compared." in again["notes"]
+    write_json(files["train"], read_json(files["val"]))
+    with pytest.raises(BadInput, match="must never be trained on"):
+        weigh(settings, str(new), str(old), latency=0, **asked)  # type: ignore[arg-type]
