@@ -146,6 +146,57 @@ def test_prelabels_lie_where_the_model_saw_them(batch: MinedBatch, tasks: dict[s
     assert turned["height"] > turned["width"] and any(one["score"] >= 0.5 for one in turned["instances"])
 
 
+@pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="needs Chromium (apt-get install chromium)")
+@pytest.mark.parametrize("name", [TURNED, "wide.jpg"])
+def test_the_annotator_sees_the_outline_on_the_bird(
+    place: Studios, tasks: dict[str, dict[str, Any]], name: str, tmp_path: Path
+) -> None:
+    """In a real browser: the pre-labels' pixels on the screen are where the picture shows the birds.
+
+    SAM3_SCREENSHOTS names a folder for the pictures, to be looked at.
+    """
+    task = tasks[name]
+    box, screen = seen_in_the_browser(place, task, Path(os.environ.get("SAM3_SCREENSHOTS") or tmp_path))
+    width, height = task["data"]["width"], task["data"]["height"]
+    assert abs(box["width"] / box["height"] - width / height) < 0.02, "upright, in its own proportions"
+    left, top, right, bottom = (int(box[key]) for key in ("x", "y", "right", "bottom"))
+    assert bottom <= screen.shape[0] and right <= screen.shape[1], "the whole picture is on the screen"
+    blue = (np.abs(screen[top:bottom, left:right].astype(int) - (56, 189, 248)) < 60).all(-1)
+    ys, xs = np.nonzero(blue)
+    assert len(xs) > 50, "no outline on the screen"
+    seen = np.array([xs.min(), ys.min(), xs.max(), ys.max()]) / (*blue.shape[::-1], *blue.shape[::-1])
+    points = np.concatenate([one["value"]["points"] for one in task["predictions"][0]["result"]]) / 100
+    assert np.abs(seen - [*points.min(0), *points.max(0)]).max() < 0.04
+
+
+def seen_in_the_browser(place: Studios, task: dict[str, Any], folder: Path) -> tuple[dict[str, float], np.ndarray]:
+    """Where the picture is on the annotator's page (x, y, width, height, right, bottom), and the page, uint8 (H, W, 3)."""
+    from playwright.sync_api import sync_playwright
+
+    user, password = place.server.password()
+    shot = folder / f"{Path(task['data']['name']).stem}.png"
+    with sync_playwright() as play:
+        chrome = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        page = chrome.new_page(viewport={"width": 1500, "height": 1900})
+        page.goto(f"{place.studio.url}/user/login/")
+        page.fill("input[name=email]", user)
+        page.fill("input[name=password]", password)
+        page.click("button[type=submit]")
+        page.wait_for_load_state("load")
+        page.goto(f"{place.studio.url}/projects/{task['project']}/data?task={task['id']}")
+        try:
+            picture = page.locator("img[alt=image]").first
+            picture.wait_for(state="visible", timeout=45_000)
+            page.wait_for_timeout(1500)  # the canvas is drawn after the picture
+            box = picture.evaluate("image => image.getBoundingClientRect().toJSON()")
+        finally:
+            page.screenshot(path=str(shot))
+            chrome.close()
+    return box, np.asarray(Image.open(shot).convert("RGB"))
+
+
 def test_finished_work_comes_by_webhook_and_five_times_is_once(place: Studios, tasks: dict[str, Any]) -> None:
     task = tasks["wide.jpg"]
     prelabel = task["predictions"][0]["result"]
@@ -285,48 +336,3 @@ def test_brushes_are_those_of_label_studios_own_library(place: Studios) -> None:
     python = label_studio().with_name("python")
     done = subprocess.run([python, "-c", code], input=json.dumps(encode_brush(mask)), capture_output=True, text=True)
     assert json.loads(done.stdout) == mask.tolist(), done.stderr[-500:]
-
-
-@pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="needs Chromium (apt-get install chromium)")
-@pytest.mark.parametrize("name", [TURNED, "wide.jpg"])
-def test_the_annotator_sees_the_outline_on_the_bird(
-    place: Studios, tasks: dict[str, Any], name: str, tmp_path: Path
-) -> None:
-    """In a real browser: the outline's pixels on the screen are where the picture shows the bird."""
-    from playwright.sync_api import sync_playwright
-
-    task = tasks[name]
-    region = task["predictions"][0]["result"][0]
-    points = np.array(region["value"]["points"]) / 100
-    user, password = place.server.password()
-    with sync_playwright() as play:
-        chrome = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        page = chrome.new_page(viewport={"width": 1500, "height": 950})
-        page.goto(f"{place.studio.url}/user/login/")
-        page.fill("input[name=email]", user)
-        page.fill("input[name=password]", password)
-        page.click("button[type=submit]")
-        page.goto(f"{place.studio.url}/projects/{task['project']}/data?task={task['id']}")
-        shown = page.locator("img[class*='image-element'], .lsf-image-view img, [class*='image-element'] img").first
-        shown.wait_for(state="visible", timeout=60_000)
-        page.wait_for_timeout(1500)
-        if close := os.environ.get("SAM3_SCREENSHOTS"):
-            page.screenshot(path=f"{close}/{Path(name).stem}.png")
-        box = shown.bounding_box()
-        data = page.screenshot(path=str(tmp_path / "screen.png"))
-        chrome.close()
-    assert data and box is not None
-    width, height = task["data"]["width"], task["data"]["height"]
-    assert abs(box["width"] / box["height"] - width / height) < 0.02, "upright, in its own proportions"
-    screen = np.asarray(Image.open(tmp_path / "screen.png").convert("RGB")).astype(int)
-    blue = (np.abs(screen - (56, 189, 248)) < 60).all(-1)
-    ys, xs = np.nonzero(
-        blue[int(box["y"]) : int(box["y"] + box["height"]), int(box["x"]) : int(box["x"] + box["width"])]
-    )
-    assert len(xs) > 50, "no outline on the screen"
-    seen = np.array(
-        [xs.min() / box["width"], ys.min() / box["height"], xs.max() / box["width"], ys.max() / box["height"]]
-    )
-    assert np.abs(seen - [*points.min(0), *points.max(0)]).max() < 0.04
