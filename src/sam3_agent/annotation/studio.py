@@ -19,7 +19,8 @@ from sam3.files import read_json
 
 HOME = Path("outputs/label-studio")
 ADDRESS = "studio.json"
-PATIENCE = 60.0  # seconds for a call, and for a server that is starting again
+PATIENCE = 60.0  # seconds for a call
+AWAY = 20.0  # seconds that a server may be away, as when it is started again
 MARK = "sam3-agent batch"  # in the description of our projects
 
 
@@ -77,14 +78,17 @@ class Studio:
         """
         import httpx
 
-        deadline, headers = time.monotonic() + PATIENCE, {"Authorization": f"Token {self.token}"}
+        deadline, headers = time.monotonic() + AWAY, {"Authorization": f"Token {self.token}"}
         while True:
             try:
                 reply = httpx.request(method, self.url + path, headers=headers, timeout=PATIENCE, **options)
             except httpx.TransportError as error:
                 # a change that may have been made is not made again: the caller looks first
                 if time.monotonic() > deadline or (method != "GET" and not isinstance(error, httpx.ConnectError)):
-                    raise Unavailable(f"{self.url}: Label Studio does not answer ({type(error).__name__}).") from error
+                    raise Unavailable(
+                        f"{self.url}: Label Studio does not answer ({type(error).__name__}). Start it: sam3-agent "
+                        "annotate up"
+                    ) from error
             else:
                 if reply.status_code < 502:
                     break

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from sam3.errors import BadInput
@@ -32,7 +33,7 @@ from sam3_agent.dataset_versions.facts import (
 )
 from sam3_agent.etl.catalogue import Catalogue
 from sam3_agent.etl.frozen import freeze, load_frozen
-from sam3_agent.etl.likeness import look_at
+from sam3_agent.etl.likeness import NEAR, Likeness, look_at
 from sam3_agent.etl.pairing import Verdict
 from sam3_agent.etl.saco import SacoWriter
 from sam3_agent.etl.validate import run_validate
@@ -200,6 +201,7 @@ def _take_in(
 ) -> None:
     frozen, held = load_frozen(raw), facts_of(raw, params)
     assert frozen is not None
+    known = [fact for fact in held.values() if fact.dhash and fact.kind]
     by_content = {fact.content: fact for fact in held.values() if fact.content}
     stems = {_stem(file): fact.content for file, fact in held.items()}
     lineage = {row["file"]: row for row in read_lineage(raw)}
@@ -213,11 +215,16 @@ def _take_in(
         old = by_content.get(look.digest.hex())
         if old is not None and old.kind == pair.kind and old.outline == outline_digest(verdict):
             report.unchanged += 1
-            lineage.setdefault(old.file, _origin(row, old.file))
+            if old.file not in lineage and _came_from(raw, old.file, row.batch):  # by a merge that was killed
+                lineage[old.file] = _origin(row, old.file)
             continue
         if old is not None and not _may_replace(lineage.get(old.file), row, replace):
             detail = f"as {old.file}: {old.kind or 'left out'} with {old.instances}, now {pair.kind} with {len(pair.instances)}"
             report.conflicts.append(Finding(row.file, "other-label", detail))
+            continue
+        if old is None and (like := _contradicted(look, pair.kind, known)):
+            detail = f"nearly the same picture is {like.file}, a {like.kind}; this one would be a {pair.kind}"
+            report.conflicts.append(Finding(row.file, "near-copy", detail))
             continue
         file = _place(annotated, raw, row, pair.kind, params.concept, old, stems)
         (report.added if old is None else report.updated).append(file)
@@ -227,6 +234,22 @@ def _take_in(
             lineage.pop(old.file, None)
         lineage[file] = _origin(row, file)
     _write_lineage(raw, lineage)
+
+
+def _contradicted(look: Likeness, kind: str, known: list[Fact]) -> Fact | None:
+    """A picture of the data set that looks the same and has the opposite label."""
+    if look.dhash is None or not known:
+        return None
+    hashes = np.array([int(fact.dhash, 16) for fact in known], np.uint64)
+    near = np.flatnonzero(np.bitwise_count(hashes ^ np.uint64(look.dhash)) <= NEAR)
+    return next((known[at] for at in near if known[at].kind != kind), None)
+
+
+def _came_from(raw: Path, file: str, batch: str) -> bool:
+    """Whether a picture's label file says that this batch brought it."""
+    label = raw / "labels" / f"{PurePosixPath(file).stem}.json"
+    about = read_json(label).get("sam3_agent") if label.is_file() else None
+    return isinstance(about, dict) and about.get("batch") == batch
 
 
 def _may_replace(origin: dict[str, Any] | None, row: Annotation, replace: bool) -> bool:

@@ -160,6 +160,26 @@ def test_a_later_word_of_the_same_batch_replaces_the_earlier(project: Path) -> N
     assert [row["file"] for row in read_lineage(Path("data/dataset"))] == ["not_hen/farm09_a.png"]
 
 
+def test_a_near_copy_with_the_opposite_label_is_a_conflict(project: Path) -> None:
+    train = sorted({row["file_name"] for row in json.loads(Path("data/splits/train.json").read_text())["images"]})
+    known = next(name for name in train if name.startswith("hen/"))
+    folder = annotated({"farm09_x.png": [], "farm09_y.png": [HEN]})
+    brighter = np.clip(cv2.imread(f"data/raw/images/{known}").astype(int) + 3, 0, 255)
+    (folder / "images/farm09_x.png").write_bytes(cv2.imencode(".png", brighter)[1].tobytes())
+    report = merged(folder)
+    assert report.added == ["hen/farm09_y.png"]
+    assert [(one.file, one.rule) for one in report.conflicts] == [("farm09_x.png", "near-copy")]
+    assert known in report.conflicts[0].detail
+
+
+def test_a_picture_that_was_there_and_is_confirmed_keeps_its_origin(project: Path) -> None:
+    train = sorted({row["file_name"] for row in json.loads(Path("data/splits/train.json").read_text())["images"]})
+    known = next(name for name in train if name.startswith("not_hen/"))
+    folder = annotated({"farm09_x.png": []})
+    (folder / "images/farm09_x.png").write_bytes((Path("data/raw/images") / known).read_bytes())
+    assert merged(folder).unchanged == 1 and not list(read_lineage(Path("data/dataset")))
+
+
 def test_names_that_are_taken_get_apart(project: Path) -> None:
     train = next(row["file_name"] for row in json.loads(Path("data/splits/train.json").read_text())["images"])
     name = Path(train).name
