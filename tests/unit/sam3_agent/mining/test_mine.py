@@ -341,3 +341,29 @@ def test_an_unreadable_picture_costs_only_itself(settings: MineSettings, engine:
     (Path(settings.inbox) / "broken.jpg").write_bytes(b"no picture")
     os.truncate(Path(settings.inbox) / "p01.png", 30)
     assert mine_batch(settings).looked_at == 11
+
+
+def test_the_stability_under_two_thresholds_is_that_of_the_instance() -> None:
+    """The surer instance has steep borders and the other one soft ones, though its query comes first."""
+    from sam3.engines.answer import Answer
+
+    x = np.arange(40, dtype=np.float32)
+    soft, steep = np.full((40, 40), -9, np.float32), np.full((40, 40), -9, np.float32)
+    soft[:, :20] = 3 - 0.2 * x[:20]  # falls through the band between the thresholds
+    steep[10:30, 25:38] = 9
+    planes = np.stack([soft, np.full_like(soft, -9), steep])
+
+    class Logits(Colours):
+        def answer(self, embeddings: Any, prompts: Any) -> Answer:
+            pairs = len(embeddings)
+            boxes = np.tile(
+                np.array([[0, 0, 0.5, 1], [0, 0, 1, 1], [0.6, 0.25, 0.95, 0.75]], np.float32), (pairs, 1, 1)
+            )
+            return Answer(
+                np.tile(np.array([1, -9, 3], np.float32), (pairs, 1)), boxes, np.full(pairs, 4, np.float32),
+                lambda pairs, queries: [planes[query] for query in queries], [(40, 40)] * pairs, [()] * pairs,
+            )  # fmt: skip
+
+    [found] = Looker(Logits(), "bird")([np.zeros((40, 40, 3), np.uint8)])
+    assert [round(one["score"], 2) for one in found["instances"]] == [0.94, 0.72]
+    assert found["instances"][0]["cut"] == 1.0 and found["instances"][1]["cut"] < 0.7
