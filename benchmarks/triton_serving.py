@@ -1,6 +1,6 @@
 """perf_analyzer against `sam3`: batching, server overhead, what the caches are worth, and memory over 5,000 requests.
 
-    python benchmarks/triton_serving.py --model sam3-lite --json benchmarks/results/triton_serving.json      # 6 minutes
+    python benchmarks/triton_serving.py --model sam3-lite --json benchmarks/results/triton_serving.json      # 8 minutes
     python benchmarks/triton_serving.py --pieces overhead,answer --seconds 2                               # a look
 
 Each piece has a server of its own: `overhead` (new pictures over gRPC and in process, alternating), `new` (perf_analyzer
