@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sam3.errors import BadInput
+from sam3_agent.video.sources import looks_like_video
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sam3_agent.conversation import Reply
+    from sam3_agent.video.clip import FrameSeen
 
 
 def ask(
     query: Annotated[str, typer.Argument(help="A question or request in plain words.")],
-    pictures: Annotated[list[Path] | None, typer.Argument(help="Pictures that it is about, in order.")] = None,
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(help="Pictures and clips that it is about, in order.")
+    ] = None,
     checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder.")] = "sam3-lite",
     engine: Annotated[str, typer.Option(help="auto, torch or onnx.")] = "auto",
     threshold: Annotated[float, typer.Option(help="Detections with a lower score are not believed.")] = 0.5,
@@ -52,22 +56,33 @@ def explained(query: str) -> str:
 
 
 def answered(query: str, pictures: list[Path], checkpoint: str, engine: str, threshold: float) -> Reply:
-    """One question to a fresh agent.
+    """One question to a fresh agent; how far a clip is, is told on standard error.
 
     Raises:
         BadInput: a picture is not there or cannot be read, or the threshold is no probability.
     """
+    from rich.console import Console
+
     from sam3_agent.conversation import Agent
     from sam3_agent.understanding.language_model import LanguageModel
 
     if not 0 <= threshold <= 1:
         raise BadInput(f"--threshold {threshold}: expected a number from 0 to 1.", field="threshold")
     for picture in pictures:
-        if not picture.is_file():
-            raise BadInput(f"{picture}: no such file. Give the path of a picture.", field="pictures")
+        if not picture.is_file() and not looks_like_video(picture):
+            raise BadInput(f"{picture}: no such file. Give the path of a picture or clip.", field="pictures")
     planner = LanguageModel.from_environment()
     agent = Agent(checkpoint=checkpoint, engine_name=engine, threshold=threshold, planner=planner)
-    return agent.process(query=query, media=list(pictures))
+    session = agent.session()
+    with Console(stderr=True).status("looking") as status:
+        session.watching = lambda news: status.update(far(news))
+        return session.ask(query, list(pictures))
+
+
+def far(news: FrameSeen) -> str:
+    """How far a clip is: "12 of 48 frames, 2 duck"."""
+    counts = ", ".join(f"{count} {phrase}" for phrase, count in news.counts.items())
+    return f"{news.done} of {news.of} frames, {counts}"
 
 
 def write_overlay(reply: Reply, out: Path) -> list[Path]:
@@ -94,8 +109,15 @@ def show(reply: Reply, kept: list[Path], console: Console | None = None) -> None
     console.print(reply.text, style="bold" if reply.status == "ok" else "yellow")
     if reply.plan is not None:
         console.print(f"understood: {reply.plan}", style="dim")
-    table = Table("picture", "what", "score", "box (x0 y0 x1 y1)", "area px")
+    table = Table("picture", "what", "score", "box (x0 y0 x1 y1) or time", "area px")
     for result in reply.results:
+        if result.frames is not None:
+            times = reply.media[result.media].times
+            unit = " s" if times else ""
+            for one in result.spans(times):
+                when = f"{one['first']:g} to {one['last']:g}{unit}"
+                table.add_row(str(result.media + 1), f"#{one['id']} {one['label']}", f"{one['score']:.2f}", when, "")
+            continue
         rows = result.detections
         names = rows.labels or [""] * len(rows)
         for at, (label, score, box, mask) in enumerate(zip(names, rows.scores, rows.boxes, rows.masks, strict=True)):

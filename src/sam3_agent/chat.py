@@ -96,11 +96,12 @@ class Talk:
         self.console.print(f"picture {len(self.names)}: {path.name}", style="dim", markup=False)
 
     def _ask(self, query: str) -> None:
-        from sam3_agent.ask import show
+        from sam3_agent.ask import far, show
 
         media, self.waiting = self.waiting, []
         with self.console.status("looking") as status:
             found = lambda plan, outcome: status.update(f"{outcome.text}  outlining")  # noqa: E731
+            self.session.watching = lambda news: status.update(far(news))
             self.reply = self.session.ask(query, media, found=found)
         show(self.reply, [], self.console)
 

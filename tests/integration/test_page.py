@@ -226,19 +226,6 @@ def test_what_a_browser_cannot_show_the_server_shows(page: Any, pictures: dict[s
     assert page.locator(".thing .mask").count() == 3
 
 
-def test_a_broken_clip_is_said_plainly_and_nothing_is_stuck(
-    page: Any, pictures: dict[str, Path], tmp_path: Path
-) -> None:
-    (tmp_path / "clip.mp4").write_bytes(b"0000")
-    page.on("console", lambda line: None)
-    page.set_input_files("#files", str(tmp_path / "clip.mp4"))
-    page.wait_for_selector(".answer.error")
-    assert "clip.mp4" in last(page) and page.locator("#viewer:not([hidden])").count() == 0
-    give(page, pictures["park"])
-    ask(page, "how many dogs?")
-    assert "3 dogs" in last(page)
-
-
 def test_examples_answer_with_one_click(page: Any) -> None:
     page.wait_for_selector(".example")
     page.locator(".example").first.click()

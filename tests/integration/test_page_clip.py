@@ -135,6 +135,24 @@ def test_play_and_step_with_the_keyboard_and_a_picture_beside_it(page: Any, clip
     assert "picture 2: 2" in last(page)
 
 
+def test_a_broken_clip_is_said_plainly_and_nothing_is_stuck(
+    browser: Any, address: str, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"0000")
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    page.goto(address)
+    page.set_input_files("#files", str(tmp_path / "broken.mp4"))
+    page.wait_for_selector(".answer.error")
+    assert "broken.mp4" in last(page) and page.locator("#viewer:not([hidden])").count() == 0
+    give(page, clip)
+    loaded(page)
+    ask(page, "how many hens are there?")
+    assert "1 hen" in last(page)
+    context.close()
+
+
 def test_a_clip_fits_a_phone(browser: Any, address: str, clip: Path) -> None:
     context = browser.new_context(
         viewport=PHONE, device_scale_factor=2, has_touch=True, is_mobile=True, color_scheme="dark"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -76,6 +77,22 @@ class Result:
         """One instance in the original's pixels: a large picture's masks are never all in memory at once."""
         one = self.seen.select([at])
         return one if self.original is None else enlarged(one, self.original)
+
+    def spans(self, times: Sequence[float] = ()) -> list[dict[str, Any]]:
+        """The tracks of a clip by number: `id, label, score` (its best), `first, last` seen, and `frames` that show it.
+
+        Args:
+            times: seconds of each frame; their numbers where there are none.
+        """
+        known: dict[int, dict[str, Any]] = {}
+        for at, frame in enumerate(self.frames or []):
+            when = round(float(times[at]), 3) if times else float(at)
+            names = frame.labels or [""] * len(frame)
+            for number, label, score in zip(map(int, frame.track_ids), names, frame.scores, strict=True):
+                one = known.setdefault(number, {"id": number, "label": label, "score": 0.0, "first": when, "frames": 0})
+                best = max(one["score"], round(float(score), 4))
+                one |= {"last": when, "frames": one["frames"] + 1, "score": best}
+        return [known[number] for number in sorted(known)]
 
     def to_pandas(self) -> Any:
         """One row an instance, with the medium (and frame and track_id for a clip)."""

@@ -58,7 +58,7 @@ def create_app(chosen: ServiceSettings, agent: Agent | None = None) -> FastAPI:
     """
     configure_log(chosen.log)
     service = Service.of(chosen, agent or agent_of(chosen))
-    tools = mcp_tools.build(service.agent, service.pictures, service.run)
+    tools = mcp_tools.build(service.agent, service.pictures, lambda work, clip: service.run(work, clip=clip))
     mcp_app = tools.streamable_http_app(stateless_http=True, json_response=True, transport_security=_security(service))
 
     @asynccontextmanager

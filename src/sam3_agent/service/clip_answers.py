@@ -59,19 +59,13 @@ def clip_of(result: Result, medium: Medium | None) -> dict[str, Any]:
     """What an answer says about a clip: each track with its span, and where each thing is, frame by frame, as boxes."""
     frames = result.frames or []
     times = times_of(medium, len(frames))
-    spans: dict[int, dict[str, Any]] = {}
-    for at, seen in enumerate(frames):
-        for row in rows_of(seen, "none"):
-            span = spans.setdefault(
-                row["id"], {"id": row["id"], "label": row["label"], "score": 0.0, "first": times[at], "frames": 0}
-            )
-            span |= {"last": times[at], "frames": span["frames"] + 1, "score": max(span["score"], row["score"])}
+    spans = result.spans(times)
     best = max(range(len(frames)), key=lambda at: len(frames[at]), default=0)
     return {
         "count": len(spans),
         "frame": best,
         "time": times[best] if times else 0.0,
-        "tracks": sorted(spans.values(), key=lambda span: span["id"]),
+        "tracks": spans,
         "frames": [
             {"frame": at, "time": times[at], "tracks": rows_of(seen, "none")}
             for at, seen in enumerate(frames)

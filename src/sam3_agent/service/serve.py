@@ -74,4 +74,6 @@ def mcp(
     configure_log("json")
     roots = [str(folder) for folder in (root or [Path.cwd()])]
     pictures = Pictures(CacheSettings().media_bytes, limit=64_000_000, max_pixels=50_000_000, roots=roots)
-    build(Agent(checkpoint=checkpoint, engine_name=engine), pictures, asyncio.to_thread).run("stdio")
+    build(Agent(checkpoint=checkpoint, engine_name=engine), pictures, lambda work, _: asyncio.to_thread(work)).run(
+        "stdio"
+    )

@@ -20,6 +20,7 @@ from sam3_agent.service.errors import Refused, body_of
 from sam3_agent.service.events import events
 from sam3_agent.service.forms import LONGEST_QUERY, Id, Masks, Threshold, sound
 from sam3_agent.service.live import Asked, Turn
+from sam3_agent.service.settings import ServiceSettings
 from sam3_agent.service.state import Service
 
 router = APIRouter()
@@ -76,7 +77,7 @@ async def _turn(socket: WebSocket, service: Service, owner: str, turns: list[Tur
     request_id = socket.scope["state"]["request_id"]
     try:
         heard = await asyncio.wait_for(_heard(socket), service.settings.socket_idle)
-        asked = _asked(heard, owner, turns, service.settings.max_pictures)
+        asked = _asked(heard, owner, turns, service.settings)
         masks: Masks = asked[1]
         service.limits.spend(owner)
         with service.limits.running(owner):
@@ -103,11 +104,16 @@ async def _heard(socket: WebSocket) -> Question:
         raise Refused(422, "invalid_request", "Send JSON as text.") from error
 
 
-def _asked(question: Question, owner: str, turns: list[Turn], most: int) -> tuple[Asked, Masks]:
-    earlier = [] if question.session else list(turns)
+def _asked(question: Question, owner: str, turns: list[Turn], limits: ServiceSettings) -> tuple[Asked, Masks]:
+    earlier, most = [] if question.session else list(turns), limits.max_pictures
     sent = (*question.images, *question.videos)
     if len(sent) + sum(len(sources) for _, sources in earlier) > most:
         raise Refused(400, "too_many_pictures", f"At most {most} pictures in a conversation.", field="images")
+    carried = sum(len(source) for source in (*sent, *(one for _, sources in earlier for one in sources)))
+    if carried > limits.max_body:
+        raise Refused(
+            413, "too_large", "This connection carries too much. Use a session, or send less.", field="images"
+        )
     asked = Asked(
         owner, sound(question.query), sent, question.session, earlier, question.threshold,
         question.double_check,

@@ -45,7 +45,7 @@ _APPEAR = (
     r"arrives?|becomes?\s+visible|start(?:s)?\s+to\s+be\s+visible|(?:first\s+)?(?:seen|visible|there|shown)"
 )
 _LEAVE = r"leaves?(?:\s+the\s+\w+)?|disappears?|vanish(?:es)?|exits?(?:\s+the\s+\w+)?|go(?:es)?\s+(?:away|out(?:\s+of\s+(?:view|sight|the\s+\w+))?)"
-_ASKS = r"(?:when|at\s+(?:what|which)\s+(?:time|second|point|moment|minute|frame)|how\s+(?:soon|late))"
+_ASKS = r"(?:when|(?:at|in)\s+(?:what|which)\s+(?:time|second|point|moment|minute|frame)|how\s+(?:soon|late))"
 _DOES = r"(?:do|does|did|will|is|are|was|were|can|could)"
 _END = r"(?:\s+for\s+the\s+(?:first|last)\s+time)?(?:\s+in\s+(?:the|this)\s+(?:clip|video|film|footage|frame|picture))?\s*[?.!]*\s*$"
 _WHEN = re.compile(

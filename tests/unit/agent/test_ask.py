@@ -47,6 +47,27 @@ def test_segment_and_count_keep_overlay_and_json(park: Path, tmp_path: Path, ver
     assert len(json.loads(out.read_text())["results"][0]["annotations"]) == 3
 
 
+def test_a_clip_at_the_command_line_is_answered_as_in_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from clip_service import FarmEngine, write_farm
+
+    from sam3_agent.conversation import Agent
+
+    clip = write_farm(tmp_path)
+    engine = FarmEngine(clip)
+    monkeypatch.setattr(sam3.engines, "load_engine", lambda name, **_: engine)
+    for query in ("how many different ducks are there?", "when does the last duck appear?", "track the hen"):
+        assert run("ask", query, str(clip), "--json", "--out", str(tmp_path / "sheet.png")) == 0
+        reply, here = json.loads(capsys.readouterr().out), Agent(engine=engine).process(query, [clip])
+        assert (reply["text"], reply["answer"], reply["status"]) == (here.text, here.answer, here.status)
+        rows = [(row["frame"], row["track_id"], row["bbox"]) for row in reply["results"][0]["annotations"]]
+        assert rows == [(row["frame"], row["track_id"], row["bbox"]) for row in here.to_coco()] and rows
+    assert Image.open(tmp_path / "sheet.png").size[0] > 300
+    assert run("ask", "track the ducks", str(clip)) == 0
+    assert "#1 duck" in (printed := capsys.readouterr().out) and " s" in printed
+
+
 def test_a_missing_picture_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("ask", "how many dogs?", str(tmp_path / "no.png")) == 1
     error = capsys.readouterr().err.strip()

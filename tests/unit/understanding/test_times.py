@@ -49,6 +49,7 @@ def test_what_is_no_time_stays(query: str) -> None:
     ("when can I first see a duck?", "appears", False, "ducks"),
     ("when is the dog visible for the first time?", "appears", False, "dogs"),
     ("at which second does the last truck come into view?", "appears", True, "trucks"),
+    ("in which frame does the dog first appear?", "appears", False, "dogs"),
     ("how long is the duck visible?", "shows", False, "ducks"),
     ("for how long can the red car be seen in the clip?", "shows", False, "red cars"),
 ])  # fmt: skip

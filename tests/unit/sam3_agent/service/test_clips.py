@@ -306,3 +306,19 @@ def test_websockets_are_counted_and_idle_ones_closed(open_service: Open) -> None
             other.receive_json()
         kept.close()
     assert refused.value.code == 1013
+
+
+def test_a_connection_does_not_carry_without_end(open_service: Open, clip: Path) -> None:
+    size = len(clip_url(clip))
+    client = open_service(max_body=size + 2000)
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_json({"query": "how many hens?", "videos": [clip_url(clip)], "masks": "none"})
+        while socket.receive_json()["event"] != "done":
+            pass
+        socket.send_json({"query": "and here?", "videos": [clip_url(clip)]})
+        assert socket.receive_json()["error"]["code"] == "too_large"
+        socket.send_json({"query": "how many ducks are there?", "masks": "none"})
+        heard = [socket.receive_json()]
+        while heard[-1]["event"] != "done":
+            heard.append(socket.receive_json())
+        assert heard[-2]["answer"] == 2
