@@ -162,7 +162,8 @@ def test_the_annotator_sees_the_outline_on_the_bird(
     left, top, right, bottom = (int(box[key]) for key in ("x", "y", "right", "bottom"))
     assert bottom <= screen.shape[0] and right <= screen.shape[1], "the whole picture is on the screen"
     blue = (np.abs(screen[top:bottom, left:right].astype(int) - (56, 189, 248)) < 60).all(-1)
-    ys, xs = np.nonzero(blue)
+    # the page enlarges the picture a little and cuts its edges off: the label's chip lies over the last rows
+    ys, xs = np.nonzero(blue[: int(0.95 * len(blue))])
     assert len(xs) > 50, "no outline on the screen"
     seen = np.array([xs.min(), ys.min(), xs.max(), ys.max()]) / (*blue.shape[::-1], *blue.shape[::-1])
     points = np.concatenate([one["value"]["points"] for one in task["predictions"][0]["result"]]) / 100
