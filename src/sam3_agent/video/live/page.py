@@ -11,10 +11,11 @@ import asyncio
 import hmac
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import anyio
 from fastapi import FastAPI, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.requests import HTTPConnection
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sam3_agent.video.live.stream import Stream
 
 KEY_VARIABLE = "SAM3_STREAM_KEY"
+MOST_VIEWERS = 64  # of pictures and results, at the same time
 PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>sam3-agent stream</title>
 <style>body{margin:0;font:15px system-ui;background:#14181d;color:#e8ecf0}main{max-width:1100px;margin:auto;padding:16px}
 img{width:100%;border-radius:6px;background:#000;display:block}#now{margin:12px 0;font-variant-numeric:tabular-nums}
@@ -62,6 +64,31 @@ class Locked:
         await self.app(scope, receive, send)
 
 
+class Seats:
+    """Viewers stay for hours: there are only so many seats."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app, self.taken = app, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request or connection."""
+        if scope["type"] not in ("http", "websocket") or scope["path"] not in ("/ws", "/stream.mjpg"):
+            await self.app(scope, receive, send)
+            return
+        if self.taken >= MOST_VIEWERS:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1013})
+                return
+            busy = Response("too many viewers", status_code=503, headers={"Retry-After": "10"})
+            await busy(scope, receive, send)
+            return
+        self.taken += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.taken -= 1
+
+
 def build(stream: Stream) -> FastAPI:
     """The app of one stream."""
     board = stream.board
@@ -73,6 +100,7 @@ def build(stream: Stream) -> FastAPI:
         board.close()
 
     app = FastAPI(title="sam3-agent stream", lifespan=attached, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Seats)
     key = os.environ.get(KEY_VARIABLE, "")
     if key:
         app.add_middleware(Locked, key=key)
@@ -103,12 +131,25 @@ def build(stream: Stream) -> FastAPI:
             await socket.close(1008)
             return
         await socket.accept()
-        try:
-            await _tell(socket, stream, masks)
-        except WebSocketDisconnect:
-            return
+        async with anyio.create_task_group() as group:
+
+            async def leave() -> None:
+                await _left(socket)
+                group.cancel_scope.cancel()
+
+            group.start_soon(leave)
+            with suppress(WebSocketDisconnect):
+                await _tell(socket, stream, masks)
+            group.cancel_scope.cancel()
 
     return app
+
+
+async def _left(socket: WebSocket) -> None:
+    """Until the viewer goes: while the camera is away nothing is sent that would show it."""
+    with suppress(WebSocketDisconnect, RuntimeError):
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass
 
 
 async def _mjpeg(stream: Stream) -> AsyncIterator[bytes]:

@@ -212,6 +212,24 @@ def test_with_a_key_nobody_watches_without_it(live: Stream, monkeypatch: pytest.
             pass
 
 
+def test_there_are_only_so_many_seats_and_who_leaves_frees_one(live: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    from starlette.testclient import TestClient
+    from starlette.websockets import WebSocketDisconnect
+
+    from sam3_agent.video.live.page import build
+
+    monkeypatch.setattr("sam3_agent.video.live.page.MOST_VIEWERS", 1)
+    with TestClient(build(live)) as client:  # the stream does not run: nothing is sent to anybody
+        with client.websocket_connect("/ws"):
+            with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect("/ws"):
+                pass
+            assert refused.value.code == 1013
+            busy = client.get("/stream.mjpg")
+            assert busy.status_code == 503 and busy.headers["retry-after"]
+        with client.websocket_connect("/ws"):
+            pass
+
+
 def test_others_may_not_watch_without_a_key_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     from sam3.errors import BadConfig
     from sam3_agent.video.live.verb import stream
