@@ -111,12 +111,14 @@ def ask(url: str, folder: Path, seconds: int, users: int, a_minute: int) -> dict
     ]  # fmt: skip
     subprocess.run(words, env=env, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     rows = {row["Name"]: row for row in csv.DictReader((folder / "stats_stats.csv").open())}
+    failed = list(csv.DictReader((folder / "stats_failures.csv").open()))
     more = json.loads((folder / "more.json").read_text())
     total, spent = rows["Aggregated"], np.array(more["overhead_ms"] or [0.0])
     answered = int(total["Request Count"]) - int(total["Failure Count"]) - sum(more["honest"].values())
     return {
         "questions": int(total["Request Count"]),
         "failures": int(total["Failure Count"]),
+        "failure_reasons": {row["Error"][:120]: int(row["Occurrences"]) for row in failed},
         "honest_refusals": more["honest"],
         "answers_a_minute": round(answered / seconds * 60, 1),
         "milliseconds": {
