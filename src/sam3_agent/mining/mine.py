@@ -37,7 +37,7 @@ def mine(
     concept: Annotated[str | None, typer.Option(help="What to look for; from params.yaml.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Weights, exported graphs, or host:port of Triton.")] = None,
     second: Annotated[str | None, typer.Option(help="Another version to hold the model against.")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, torch, onnx, triton ...")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, torch, jax, onnx, tensorrt or triton.")] = None,
     sessions: Annotated[str | None, typer.Option(help="Database of conversations, for thumbs-down.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of batches.")] = None,
     work: Annotated[Path | None, typer.Option(help="Folder of what was looked at.")] = None,
