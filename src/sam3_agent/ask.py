@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sam3_agent.conversation import Reply
     from sam3_agent.video.clip import FrameSeen
 
+WEAKER = 0.3  # a threshold at which a model that is unsure of a thing often shows it
+
 
 def ask(
     query: Annotated[str, typer.Argument(help="A question or request in plain words.")],
@@ -28,8 +30,8 @@ def ask(
         list[Path] | None, typer.Argument(help="Pictures and clips that it is about, in order.")
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder.")] = "sam3-lite",
-    engine: Annotated[str, typer.Option(help="auto, torch or onnx.")] = "auto",
-    threshold: Annotated[float, typer.Option(help="Detections with a lower score are not believed.")] = 0.5,
+    engine: Annotated[str, typer.Option(help="auto, torch, jax, onnx, tensorrt or triton.")] = "auto",
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Lower scores are not believed.")] = 0.5,
     out: Annotated[Path | None, typer.Option(help="Write the picture with masks and labels here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Only say what is understood; look at nothing.")] = False,
@@ -43,7 +45,7 @@ def ask(
     if as_json:
         print(json.dumps(reply.to_json(), ensure_ascii=False, indent=1))
         return
-    show(reply, kept)
+    show(reply, kept, threshold=threshold)
 
 
 def explained(query: str) -> str:
@@ -85,6 +87,11 @@ def far(news: FrameSeen) -> str:
     return f"{news.done} of {news.of} frames, {counts}"
 
 
+def spent(milliseconds: float) -> str:
+    """ "17.2 s" from a second on, "51.2 ms" below."""
+    return f"{milliseconds / 1000:.1f} s" if milliseconds >= 1000 else f"{milliseconds:.1f} ms"
+
+
 def write_overlay(reply: Reply, out: Path) -> list[Path]:
     """The overlay(s); several pictures become `name-1.png`, `name-2.png`. Nothing half-written."""
     from sam3.files import atomic_write
@@ -100,8 +107,8 @@ def write_overlay(reply: Reply, out: Path) -> list[Path]:
     return kept
 
 
-def show(reply: Reply, kept: list[Path], console: Console | None = None) -> None:
-    """The reply for a person at a terminal."""
+def show(reply: Reply, kept: list[Path], console: Console | None = None, *, threshold: float | None = None) -> None:
+    """The reply for a person at a terminal; `threshold` is what to lower where nothing was found."""
     from rich.console import Console
     from rich.table import Table
 
@@ -126,6 +133,10 @@ def show(reply: Reply, kept: list[Path], console: Console | None = None) -> None
             table.add_row(str(result.media + 1), label, f"{score:.2f}{sure}", corners, str(int(mask.sum())))
     if table.row_count:
         console.print(table)
-    console.print("  ".join(f"{stage} {value:.1f} ms" for stage, value in reply.timings.items()), style="dim")
+    elif reply.status == "ok" and threshold is not None and threshold > WEAKER:
+        console.print(
+            f"nothing scored {threshold:g} or more; --threshold {WEAKER:g} shows weaker candidates", style="dim"
+        )
+    console.print("  ".join(f"{stage} {spent(value)}" for stage, value in reply.timings.items()), style="dim")
     for path in kept:
         console.print(f"overlay: {path}")

@@ -26,7 +26,7 @@ HELP = "/add PICTURE  /pictures  /save FILE.png  /json FILE  /explain  /threshol
 def chat(
     pictures: Annotated[list[Path] | None, typer.Argument(help="Pictures to talk about.")] = None,
     checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder.")] = "sam3-lite",
-    engine: Annotated[str, typer.Option(help="auto, torch, onnx, ...")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch, jax, onnx, tensorrt or triton.")] = "auto",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Lower scores are not believed.")] = 0.5,
 ) -> None:
     """Talk about pictures."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
 import os
 import sys
 from typing import Any
@@ -103,8 +104,17 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(importlib.metadata.version("sam3-agent"))
+        raise typer.Exit
+
+
 @app.callback()
-def root(debug: bool = typer.Option(False, "--debug", help="Show the stack trace of an error.")) -> None:
+def root(
+    debug: bool = typer.Option(False, "--debug", help="Show the stack trace of an error."),
+    _: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Say the version and leave."),
+) -> None:
     """Ask about pictures in plain words; measure, retrain and ship the model behind the answers."""
     if debug:
         os.environ["SAM3_AGENT_DEBUG"] = "1"

@@ -16,8 +16,8 @@ from sam3_agent.ask import answered, show, write_overlay
 Concept = Annotated[str, typer.Argument(help='What to look for: "chicken", "the red cars on the left".')]
 Pictures = Annotated[list[Path], typer.Argument(help="Pictures, in order.")]
 Checkpoint = Annotated[str, typer.Option(help="Weights: a name, a checkpoint folder, or a folder of exported graphs.")]
-EngineName = Annotated[str, typer.Option(help="auto, torch or onnx.")]
-Threshold = Annotated[float, typer.Option(help="Detections with a lower score are not believed.")]
+EngineName = Annotated[str, typer.Option(help="auto, torch, jax, onnx, tensorrt or triton.")]
+Threshold = Annotated[float, typer.Option(min=0, max=1, help="Lower scores are not believed.")]
 Out = Annotated[Path | None, typer.Option(help="Write the picture with masks and labels here.")]
 JsonOut = Annotated[Path | None, typer.Option("--json", help="Write everything as JSON here, masks as COCO RLE.")]
 
@@ -40,7 +40,7 @@ def naming(verb: str, says: str) -> Callable[..., None]:
         kept = write_overlay(reply, out) if out is not None else []
         if json_out is not None:
             write_json(json_out, reply.to_json(), indent=1)
-        show(reply, kept)
+        show(reply, kept, threshold=threshold)
 
     carry_out.__name__, carry_out.__doc__ = verb, says
     return carry_out

@@ -34,7 +34,7 @@ def batch(
     out: Annotated[Path, typer.Option(help="Folder for the results; the same one goes on.")] = Path("batch"),
     form: Annotated[str, typer.Option("--format", help="coco, csv or both.")] = "both",
     checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder.")] = "sam3-lite",
-    engine: Annotated[str, typer.Option(help="auto, torch, onnx, ...")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch, jax, onnx, tensorrt or triton.")] = "auto",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Lower scores are not believed.")] = 0.5,
     readers: Annotated[int, typer.Option(min=1, max=64, help="Pictures read at the same time.")] = 4,
 ) -> None:

@@ -32,7 +32,7 @@ def negatives(
     params: Annotated[Path, typer.Option(help="The params file; its section gate has the limits.")] = Path(
         "params.yaml"
     ),
-    engine: Annotated[str, typer.Option(help="auto, torch or onnx.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch, jax, onnx, tensorrt or triton.")] = "auto",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many pairs, spread over the file.")] = None,
     skip_bad: Annotated[bool, typer.Option(help="Leave out pictures that cannot be used.")] = False,
 ) -> None:

@@ -136,7 +136,7 @@ def drift(
     training: Annotated[Path, typer.Option(help="Training pairs.")] = Path("data/splits/train.json"),
     images: Annotated[Path, typer.Option(help="Folder of the training pictures.")] = Path("data/raw/images"),
     checkpoint: Annotated[str, typer.Option(help="Weights, or graphs, that look at both.")] = "sam3-lite",
-    engine: Annotated[str, typer.Option(help="auto, torch or onnx.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch, jax, onnx, tensorrt or triton.")] = "auto",
     concept: Annotated[str | None, typer.Option(help="What to look for; from params.yaml.")] = None,
     rules: Annotated[Path, typer.Option(help="What raises an alarm: the section monitoring.")] = FILE,
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("reports/drift.json"),

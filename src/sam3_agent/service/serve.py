@@ -19,7 +19,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at.")] = 8000,
     checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder [SAM3_SERVICE_CHECKPOINT].")] = "",
-    engine: Annotated[str, typer.Option(help="auto, torch, onnx, ... [SAM3_SERVICE_ENGINE].")] = "",
+    engine: Annotated[str, typer.Option(help="auto, torch, jax, onnx, tensorrt or triton [SAM3_SERVICE_ENGINE].")] = "",
     dev: Annotated[bool, typer.Option("--dev", help="Start again when the code changes; readable log.")] = False,
 ) -> None:
     """Answer over HTTP, WebSocket and MCP, and show the page."""
@@ -59,7 +59,7 @@ def _free(host: str, port: int) -> None:
 
 def mcp(
     checkpoint: Annotated[str, typer.Option(help="Weights: a name or a folder.")] = "sam3-lite",
-    engine: Annotated[str, typer.Option(help="auto, torch, onnx, ...")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch, jax, onnx, tensorrt or triton.")] = "auto",
     root: Annotated[list[Path] | None, typer.Option(help="Folders whose pictures may be named by path.")] = None,
 ) -> None:
     """Serve the tools over standard input and output, for an MCP client that starts this command."""

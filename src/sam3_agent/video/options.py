@@ -12,5 +12,5 @@ Method = Annotated[
     typer.Option(help="carry (any checkpoint), memory (published weights) or triton (its address as --checkpoint)."),
 ]
 Checkpoint = Annotated[str, typer.Option(help="Weights: a name or a folder.")]
-EngineName = Annotated[str, typer.Option(help="auto, torch, onnx, ...")]
+EngineName = Annotated[str, typer.Option(help="auto, torch, jax, onnx, tensorrt or triton.")]
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="Score from which a new thing is believed.")]
