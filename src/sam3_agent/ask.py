@@ -38,7 +38,10 @@ def ask(
 ) -> None:
     """Ask about pictures in plain words."""
     if explain:
-        print(explained(query))
+        said, understood = explained(query)
+        print(said)
+        if not understood:
+            raise typer.Exit(1)
         return
     reply = answered(query, pictures or [], checkpoint, engine, threshold)
     kept = write_overlay(reply, out) if out is not None else []
@@ -48,13 +51,17 @@ def ask(
     show(reply, kept, threshold=threshold)
 
 
-def explained(query: str) -> str:
-    """What the grammar makes of a query, one line a plan."""
+def explained(query: str) -> tuple[str, bool]:
+    """What the grammar makes of a query, one line a plan, and True; or what the person is told instead, and False."""
     from sam3_agent.understanding import understand
+    from sam3_agent.understanding.references import open_question
+    from sam3_agent.understanding.refusal import sentence
 
     reading = understand(query)
-    lines = [str(draft.plan) for draft in reading.drafts]
-    return "\n".join(lines) or f"not understood: {reading.trouble}"
+    if not reading.drafts:
+        return sentence(reading.trouble, reading.said), False
+    asked = open_question(reading.drafts[0])
+    return (asked, False) if asked else ("\n".join(str(draft.plan) for draft in reading.drafts), True)
 
 
 def answered(query: str, pictures: list[Path], checkpoint: str, engine: str, threshold: float) -> Reply:

@@ -31,16 +31,11 @@ from sam3_agent.understanding.effort import understood
 from sam3_agent.understanding.grammar import Draft, Reading
 from sam3_agent.understanding.plan import Plan, Scope, Segment
 from sam3_agent.understanding.references import Memory, Question, filled, resolve, topic
-from sam3_agent.understanding.refusal import ABILITIES
+from sam3_agent.understanding.refusal import refused, sentence
 
 __all__ = ["Agent", "Planner", "Reply", "Session"]
 
-_ASK_BACK = {
-    "nothing named": 'What should I look for? Please name it, for example "the dogs" or "the red car".',
-    "open question": 'I find things that you name. What should I look for, for example "the dogs" or "the red car"?',
-    "too much": "That is more than I can take in at once. Please ask one thing at a time, in fewer words.",
-    "unclear": "I did not understand that. What should I find, count, measure or compare in the picture?",
-}
+_SETTLED = ("silent", "impossible", "judgement")  # understood well enough: a planner could only make an answer up
 Found = Callable[[Plan, Outcome], None]
 
 
@@ -173,10 +168,14 @@ class Session:
             numbers = (*self.given, *range(len(self._media), len(self._media) + len(arrived)))
             self._media += arrived
             self.given = []
-            drafts, trouble = self._understood(query, numbers)
+            reading = self._understood(query, numbers)
             timings["understand"] = 1000 * (time.perf_counter() - start) - timings["load"]
             making = Making(price_per_gpu_hour=self._agent.price_per_gpu_hour)
-            reply = self._answered(drafts, numbers, timings, making, found) if drafts else self._asked_back(trouble)
+            reply = (
+                self._answered(reading.drafts, numbers, timings, making, found)
+                if reading.drafts
+                else _asked_back(reading)
+            )
             timings["total"] = 1000 * (time.perf_counter() - start)
             reply.timings, reply.media, reply.making = timings, self.media, making
             return reply
@@ -218,27 +217,27 @@ class Session:
 
     # --- understanding ----------------------------------------------------------------------------------------------------
 
-    def _understood(self, query: str, arrived: Sequence[int]) -> tuple[tuple[Draft, ...], str]:
-        """The drafts to carry out: of these words, or of the question that they answer."""
+    def _understood(self, query: str, arrived: Sequence[int]) -> Reading:
+        """What to carry out: of these words, or of the question that they answer."""
         reading = understood(query, images=len(self._media))
         waiting = self._memory.waiting
         if waiting is not None:
             answered = self._completed(waiting, reading, arrived)
             if answered is not None:
-                return (answered,), ""
+                return Reading((answered,))
         if (
             not reading.drafts
             and arrived
             and self._memory.last is not None
             and reading.trouble in ("nothing named", "unclear", "silent")
         ):
-            return (Draft(self._memory.last.plan.model_copy(update={"scope": Scope(at="this")})),), ""
-        lost = not reading.drafts and reading.trouble != "silent"
+            return Reading((Draft(self._memory.last.plan.model_copy(update={"scope": Scope(at="this")})),))
+        lost = not reading.drafts and reading.trouble not in _SETTLED
         if lost and self._agent.planner is not None:
             plan = self._agent.planner.plan(query)
             if plan is not None:
-                return (Draft(plan),), ""
-        return reading.drafts, reading.trouble
+                return Reading((Draft(plan),))
+        return reading
 
     def _completed(self, waiting: Draft, reading: Reading, arrived: Sequence[int]) -> Draft | None:
         """The open request, if this turn brings what it lacked: a picture, or the name of a thing."""
@@ -250,7 +249,7 @@ class Session:
             not lacks_thing
             and arrived
             and not reading.drafts
-            and (reading.delivers or reading.trouble != "unsupported")
+            and (reading.delivers or reading.trouble not in ("unsupported", "judgement"))
         ):
             return waiting
         return None
@@ -333,10 +332,9 @@ class Session:
             setattr(making, name, getattr(making, name) + eyes.done[name] - counted.get(name, 0))
         return outcome
 
-    def _asked_back(self, trouble: str) -> Reply:
-        if trouble in ("unsupported", "silent"):
-            return Reply("unsupported", f"That is not something I can see in a picture. {ABILITIES}")
-        return Reply("clarify", _ASK_BACK.get(trouble, _ASK_BACK["unclear"]))
+
+def _asked_back(reading: Reading) -> Reply:
+    return Reply("unsupported" if refused(reading.trouble) else "clarify", sentence(reading.trouble, reading.said))
 
 
 def _engine_ms(timings: dict[str, float]) -> float:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding.concepts import described, joined
 from sam3_agent.understanding.determiners import Determiner
-from sam3_agent.understanding.plan import AnyOf, Concept, Phrase
+from sam3_agent.understanding.objection import Objection
+from sam3_agent.understanding.plan import Concept, Phrase
 from sam3_agent.understanding.spelling import is_plural, nearest, singular
 from sam3_agent.understanding.tokens import Cursor
 
@@ -130,11 +131,13 @@ def phrases_of(groups: list[list[str]], joints: list[str], found: Determiner, *,
         not phrase.plural or set(joints) == {","} or {"black", "white"} == _set(groups, own)
     )
     if together:
-        words = [word for group in groups[:-1] for word in group] + own
+        words = list(dict.fromkeys([word for group in groups[:-1] for word in group] + own))
         glued = " and ".join(words) if "and" in joints else None
         return phrase.model_copy(update={"attributes": (glued,) if glued else tuple(words)})
+    if phrase.noun in lex.COLOURS and not phrase.attributes and any([phrase.noun] == group for group in groups[:-1]):
+        raise Objection("nothing named")  # "red or red or red": of what?
     alternatives = [phrase.model_copy(update={"attributes": tuple(group)}) for group in groups[:-1]]
-    return AnyOf(parts=(*alternatives, phrase), joint="or")
+    return joined([*alternatives, phrase], "or")
 
 
 def _set(groups: list[list[str]], own: list[str]) -> set[str]:

@@ -112,11 +112,23 @@ class Bared:
 
 def bared(tokens: Sequence[Token]) -> Bared:
     """The clause without greetings, thanks and reasons."""
-    result = Bared([t for t in tokens if not (t.kind == "mark" and t.text in ".!?;")])
+    result = Bared(_without_ornament([t for t in tokens if not (t.kind == "mark" and t.text in ".?!;")]))
     _strip_before(result)
     _strip_reason(result)
     _strip_after(result)
     return result
+
+
+def _without_ornament(tokens: list[Token]) -> list[Token]:
+    """Emoji before a question: the thing of "🐔 how many?", and ornament where the question names a thing itself."""
+    start = next((at for at, token in enumerate(tokens) if token.kind != "emoji"), 0)
+    rest = tokens[start:]
+    asks = start and rest and rest[0].text in _STARTS
+    if not asks:
+        return tokens
+    if all(token.text in _EMPTY_QUESTION or token.kind in ("mark", "image") for token in rest):
+        return [*rest[:2], *tokens[:start], *rest[2:]] if rest[0].text == "how" else [*rest, *tokens[:start]]
+    return rest
 
 
 def _strip_before(result: Bared) -> None:
@@ -161,6 +173,10 @@ _STARTS = lex.words(
     "please the track follow detect locate give i tell now do does"
 )
 
+
+_EMPTY_QUESTION = lex.words(
+    "how many are there do you see can i we please count find show where segment highlight is the them me"
+)
 
 _GERUNDS = {
     "showing": "show", "finding": "find", "segmenting": "segment", "highlighting": "highlight", "outlining": "outline",
@@ -227,6 +243,7 @@ def _strip_after(result: Bared) -> None:
     changed = True
     while changed and result.tokens:
         changed = False
+        # "find the chicken and": whatever was to follow did not; what was said is done
         while result.tokens and (
             result.tokens[-1].text in (",", ":") or result.tokens[-1].text in ("and", "but", "or")
         ):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sam3_agent.understanding import lexicon as lex
+from sam3_agent.understanding.objection import Objection, believable
 from sam3_agent.understanding.plan import Concept, Filtered, Rank
 from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
@@ -20,6 +21,7 @@ _AT_MOST = PhraseTable.of("at most|no more than|not more than|up to|a maximum of
 _MORE = PhraseTable.of("more than|over|greater than", 1)
 _FEWER = PhraseTable.of("fewer than|less than|under", -1)
 _EXACT = PhraseTable.of("exactly|only|just|precisely|a total of|about", 0)
+_LOOSE = ("only", "just", "about")  # "only two dogs" is said of what is shown; "exactly two dogs" asks for their number
 _ALL = PhraseTable.of(
     "all of|all|every single one of|every single|every one of|every|each of|each|both of|both|the whole of|any and all",
     True,
@@ -35,7 +37,10 @@ _SOME = PhraseTable.of(
 
 @dataclass
 class Determiner:
-    """What the words before a noun say about its number; `low`/`high` bound how many there should be."""
+    """What the words before a noun say about its number; `low`/`high` bound how many there should be.
+
+    `bounded`: in words that ask for a number ("at least three"), not in a mere number ("the three dogs").
+    """
 
     said: bool = False
     definite: bool = False
@@ -45,6 +50,7 @@ class Determiner:
     low: int | None = None
     high: int | None = None
     count: int | None = None
+    bounded: bool = False
     many: bool | None = None
     other: bool = False
     pointing: Literal["them", "ones", "one"] | None = None
@@ -85,6 +91,7 @@ def determiner(cursor: Cursor) -> Determiner:
     start, found = cursor.at, Determiner()
     cursor.skip(("just", "only")) if cursor.word(1) in lex.ARTICLES | lex.QUANTIFIERS else None
     if cursor.word() == "no" or (cursor.word() == "none" and cursor.word(1) == "of") or cursor.word() == "zero":
+        found.count = 0 if cursor.word() == "zero" else None
         cursor.at += 1
         found.none, found.low, found.high = True, 0, 0
         cursor.take("of the", "of", "other")
@@ -162,6 +169,7 @@ def _bounds(cursor: Cursor, found: Determiner) -> None:
         (_EXACT, 0, 0),
     ):
         if table.take(cursor) is not None:
+            loose = cursor.word(-1) in _LOOSE
             number = number_at(cursor)
             if number is None:
                 cursor.at = start
@@ -169,6 +177,7 @@ def _bounds(cursor: Cursor, found: Determiner) -> None:
             cursor.at += 1
             found.low = 0 if low is None else number + low
             found.high = None if high is None else number + high
+            found.bounded = not loose
             found.many = number != 1
             cursor.take("of")
             return
@@ -200,12 +209,16 @@ def _one_is_noun(cursor: Cursor) -> bool:
 
 
 def number_at(cursor: Cursor) -> int | None:
-    """The whole number that stands here, in digits or letters."""
+    """The whole number that stands here, in digits or letters.
+
+    Raises:
+        Objection: more than a picture can show.
+    """
     token = cursor.peek()
     if token is None:
         return None
     if token.kind == "number" and float(token.value).is_integer():
-        return int(token.value)
+        return believable(int(token.value), token.text)
     return lex.NUMBERS.get(token.text) if token.kind == "word" else None
 
 
@@ -234,6 +247,10 @@ def leading_rank(cursor: Cursor, found: Determiner) -> PendingRank:
     if rank.complete and (number := number_at(cursor)) is not None and cursor.word() != "one":
         rank.count = number
         cursor.at += 1
+    if rank.complete and 0 in (rank.count, found.count):
+        raise Objection(
+            "impossible", "An order begins with one: there cannot be 0 of the largest, first or nearest things."
+        )
     if rank.complete:
         rank.count = rank.count or found.count
         found.low = found.high = None

@@ -8,6 +8,8 @@ import math
 from typing import Any
 
 from sam3_agent.understanding.grammar import Reading, read
+from sam3_agent.understanding.objection import Objection
+from sam3_agent.understanding.sense import object_to, object_to_plan
 from sam3_agent.understanding.tokens import EFFORT, TooMuch
 
 MOST_LOOKS = 3_000  # five times what the longest question of the tests needs; a look takes some 3 microseconds
@@ -15,12 +17,17 @@ DEEPEST = 60  # levels of a plan as data; a "left of the ..." takes three
 
 
 def understood(text: str, images: int = 1) -> Reading:
-    """`grammar.read`, within bounds; what is beyond them is "too much"."""
+    """`grammar.read`, within bounds: what is beyond them is "too much", what cannot be has its own sentence."""
     EFFORT.left = MOST_LOOKS
     try:
+        object_to(text)
         reading = read(text, images)
+        for draft in reading.drafts:
+            object_to_plan(draft.plan)
     except (RecursionError, TooMuch):
         return Reading((), "too much")
+    except Objection as objection:
+        return Reading((), objection.trouble, said=objection.said)
     finally:
         EFFORT.left = math.inf
     if any(_depth(draft.plan.model_dump()) > DEEPEST for draft in reading.drafts):

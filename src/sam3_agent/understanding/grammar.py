@@ -20,7 +20,11 @@ from sam3_agent.understanding.claims import description
 from sam3_agent.understanding.comparisons import compare_counts
 from sam3_agent.understanding.concepts import mentions
 from sam3_agent.understanding.courtesy import Bared, bared
+from sam3_agent.understanding.determiners import number_at
+from sam3_agent.understanding.judging import judged
 from sam3_agent.understanding.normalise import clauses
+from sam3_agent.understanding.nouns import Item
+from sam3_agent.understanding.objection import Objection
 from sam3_agent.understanding.pictures import fold_pictures, split_scope
 from sam3_agent.understanding.plan import Action, Count, Exists, Mention, Plan, Revise, Scope, Segment, When
 from sam3_agent.understanding.questions import finished, how_many, how_many_of_them, subject, where, which
@@ -31,9 +35,12 @@ from sam3_agent.understanding.smalltalk import delivers as is_delivery
 from sam3_agent.understanding.smalltalk import idle, open_question, ordinal_picture, same_elsewhere
 from sam3_agent.understanding.times import Timed, timed
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
-from sam3_agent.understanding.yes_no import exists
+from sam3_agent.understanding.wording import name
+from sam3_agent.understanding.yes_no import exists, yes_no
 
-Trouble = Literal["", "unsupported", "nothing named", "open question", "unclear", "silent", "too much"]
+Trouble = Literal[
+    "", "unsupported", "nothing named", "open question", "unclear", "silent", "too much", "impossible", "strange", "judgement"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,13 @@ class Draft:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a query asks for. `delivers`: it hands over a picture ("here it is")."""
+    """What a query asks for. `delivers`: it hands over a picture ("here it is"); `said`: the trouble in a sentence of its own."""
 
     drafts: tuple[Draft, ...] = ()
     trouble: Trouble = ""
     delivers: bool = False
     scope: Scope = field(default_factory=Scope)
+    said: str = ""
 
     @property
     def plan(self) -> Plan | None:
@@ -73,6 +81,9 @@ _STARTERS = lex.words(
     "how segment find show highlight mark outline select detect locate count which where track follow "
     "mask circle identify tell pick extract label spot give verify check compare what measure isolate"
 )
+_NO_NOUNS = lex.words(
+    "find locate identify detect select extract isolate segment highlight"
+)  # commands, and never things
 _RULES: tuple[Callable[[Cursor], Any], ...] = (
     compare_counts, compare_sizes, measure, how_many, how_many_of_them, where, exists, which, revise,
 )  # fmt: skip
@@ -104,13 +115,15 @@ def read(text: str, images: int = 1) -> Reading:
             troubles.append(one.trouble)
     drafts = _weighty(drafts)
     if drafts:
-        serious = "unsupported" in troubles and not any(not draft.bare for draft in drafts)
+        serious = bool({"unsupported", "judgement"} & set(troubles)) and not any(not draft.bare for draft in drafts)
         return (
             Reading((), "unsupported", delivers)
             if serious
             else Reading(tuple(_shared_scope(drafts, scope)), "", delivers)
         )
-    trouble: str | None = next((t for t in ("unsupported", "open question", "nothing named") if t in troubles), None)
+    trouble: str | None = next(
+        (t for t in ("judgement", "unsupported", "open question", "nothing named") if t in troubles), None
+    )
     if trouble is None and not troubles:
         trouble = "nothing named" if delivers or not sentences else "silent"
     return Reading((), trouble or "unclear", delivers)  # type: ignore[arg-type]
@@ -188,6 +201,8 @@ def _clause(tokens: Sequence[Token], images: int) -> Reading:
         return Reading(tuple(inner))
     if unseen([t.text for t in clause.tokens]):
         return Reading(trouble="unsupported")
+    if judged([t.text for t in clause.tokens if t.kind != "image"]):
+        return Reading(trouble="judgement")
     if drafts:
         return Reading(tuple(drafts))
     return Reading(trouble=_trouble(clause, question))
@@ -260,16 +275,33 @@ def _command(cursor: Cursor) -> Segment | Count | Exists | None:
             verb = "track" if table is lex.FOLLOW else "segment"
             cursor.take("out", "for me", "me")
             _MASKS.take(cursor)
-            cursor.take("only", "just", "where", "exactly")
+            if number_at(cursor.moved(cursor.at + 1)) is None:  # "find exactly two": the word belongs to the number
+                cursor.take("only", "just", "where", "exactly")
             thing = subject(cursor)
             if thing is not None and finished(cursor):
-                return Segment(verb=verb, target=thing.concept)  # type: ignore[arg-type]
+                return _numbered(thing) or Segment(verb=verb, target=thing.concept)  # type: ignore[arg-type]
             length -= 1
             if length and table.match(Cursor(cursor.tokens[: here + length], here)) is None:
                 break
         cursor.at = here
     cursor.at = start
     return None
+
+
+def _numbered(thing: Item) -> Exists | None:
+    """ "find at least three dogs" asks whether there are three; "find no dogs" asks for nothing.
+
+    Raises:
+        Objection: nothing is to be found.
+    """
+    parts = [part.determiner for part in thing.parts] or [thing.determiner]
+    if parts[0].high == 0 and not parts[0].bounded:
+        named = name(thing.concept)
+        raise Objection(
+            "impossible",
+            f'Nothing can be outlined of no {named}. Please say "find the {named}", or "are there no {named}?".',
+        )
+    return yes_no(thing) if any(part.bounded for part in parts) else None
 
 
 def _bare(tokens: Sequence[Token], clause: Bared, scope: Scope) -> list[Draft]:
@@ -279,8 +311,12 @@ def _bare(tokens: Sequence[Token], clause: Bared, scope: Scope) -> list[Draft]:
     command = lex.SHOW.match(cursor) or lex.FOLLOW.match(cursor) or lex.COUNT.match(cursor)
     if command and finished(Cursor(tokens, cursor.at + command[0])):
         return []
+    if cursor.word() in _NO_NOUNS:
+        return []
     thing = subject(cursor)
     if thing is not None and finished(cursor):
+        if (asked := _numbered(thing)) is not None:
+            return [Draft(Plan(action=asked, scope=scope))]
         action: Action = _toned(Segment(target=thing.concept), clause)
         return [Draft(Plan(action=action, scope=scope), bare=True)]
     cursor = Cursor(tokens)

@@ -19,7 +19,7 @@ from sam3_agent.understanding.tokens import Token, spend
 _QUOTED = re.compile(r'"([^"]+)"|(?<![\w])\'(.+?)\'(?![\w])|«([^»]+)»')
 _WORD = re.compile(
     r"(?P<quote>\x00\d+\x00)|(?P<number>#?\d+(?:[.,]\d+)*)(?P<suffix>st|nd|rd|th)?(?![a-z\d])"
-    r"|(?P<word>[^\W\d_]+(?:[-'][^\W_]+)*'?|\d+[a-z]+)|(?P<mark>[.,;:?!\n()/%&+-])|(?P<emoji>\x01[a-z ]+\x02)"
+    r"|(?P<word>(?!(?:no|nr|at|in|of|to|on|or|is|by)\d)[a-z]{1,2}\d[a-z\d]*|[^\W\d_]+(?:[-'][^\W_]+)*'?|\d+[a-z]+)|(?P<mark>[.,;:?!\n()/%&+-])|(?P<emoji>\x01[a-z ]+\x02)"
 )
 _RUN = re.compile("([\u2190-\U0010ffff])\\1{2,}")
 _STRAIGHT = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": ",", "…": ".", "`": "'"})

@@ -185,7 +185,13 @@ def excluded_from(cursor: Cursor, concept: Concept) -> Concept:
 
 
 def _without(whole: Concept, excluded: Concept) -> Concept:
-    return Without(base=whole, minus=bound(excluded, whole, everything=True))
+    minus = bound(excluded, whole, everything=True)
+    rest = whole
+    while isinstance(rest, Without):
+        if rest.minus == minus:  # "except red ones except red ones": said twice
+            return whole
+        rest = rest.base
+    return Without(base=whole, minus=minus)
 
 
 def bound(concept: Concept, antecedent: Concept, *, everything: bool = False) -> Concept:

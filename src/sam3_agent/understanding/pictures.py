@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sam3_agent.understanding import lexicon as lex
+from sam3_agent.understanding.objection import Objection
 from sam3_agent.understanding.plan import Scope
 from sam3_agent.understanding.tokens import Cursor, Token, spend
 
@@ -122,6 +123,9 @@ def _with_noun(
         cursor.at += 1
         if cursor.word() in ("and", ",", "or") and _number_at(cursor, 1) is not None:
             cursor.at += 1
+    if number == 0 and cursor.word(1) != "percent":
+        what = "Frames" if is_frame else "Clips" if noun in lex.CLIPS else "Pictures"
+        raise Objection("impossible", f"{what} are numbered from 1: there is no {noun} 0.")
     if is_frame:
         scope = Scope(frame=numbers[0] if numbers else 0)
     elif numbers:

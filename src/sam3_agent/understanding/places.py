@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding.determiners import number_at
+from sam3_agent.understanding.objection import believable_share
 from sam3_agent.understanding.plan import Comparison, Region, Size
 from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
@@ -118,6 +119,8 @@ def size(cursor: Cursor) -> Size | None:
         cursor.at = start
         return None
     value, unit = amount
+    if unit == "share":
+        believable_share(value)
     if unit == "pixels" and measure == "area":
         named = cursor.take("tall", "high", "wide", "long", "in height", "in width", "across")
         measure = {
@@ -140,6 +143,8 @@ def _span(cursor: Cursor, start: int) -> Size | None:
     if low is None or high is None:
         cursor.at = start
         return None
+    if high[1] == "share":
+        believable_share(max(low[0], high[0]))
     return Size(comparison=">=", value=low[0], upper=high[0], unit=low[1])  # type: ignore[arg-type]
 
 

@@ -133,7 +133,10 @@ def how_many(cursor: Cursor) -> Count | None:
             return None
         if tuple(token.text for token in cursor.tokens[-2:]) in _THOSE:
             return Count(target=Mention(word="them"))
-        if finished(cursor) or (cursor.word() in lex.COPULAS | {"do", "can", "remain", "in"} and _only_tail(cursor)):
+        emoji = (token := cursor.peek()) is not None and token.kind == "emoji"
+        if (finished(cursor) and not emoji) or (
+            cursor.word() in lex.COPULAS | {"do", "can", "remain", "in"} and _only_tail(cursor)
+        ):
             return Count(target=Mention(word="them"))
     else:
         cursor.take("what is", "what was", "what are", "what") if lex.COUNT.match(cursor) is None else None

@@ -88,6 +88,12 @@ def topic(action: Action) -> Concept:
     return action.target
 
 
+def open_question(draft: Draft) -> str | None:
+    """What is asked back where a draft opens a conversation: "how many?" of what? A change to come ("only the red ones") may stand."""
+    outcome = None if isinstance(draft.plan.action, Revise) else _pointed(draft.plan.action, Memory())
+    return outcome.text if isinstance(outcome, Question) else None
+
+
 # --- a draft -----------------------------------------------------------------------------------------------------------------
 
 
@@ -146,7 +152,7 @@ def _pointed(action: Action, memory: Memory, focus: Concept | None = None) -> Ac
     if not words:
         return _checked(action)
     if focus is None:
-        return _what(words[0])
+        return Question("How many of what?") if isinstance(action, Count) else _what(words[0])
     conflict = _other_colour(action, focus)
 
     def antecedent(mention: Mention) -> Concept:

@@ -13,6 +13,17 @@ ABILITIES = (
     "I can find things you name in a picture or a video, outline, count, measure, compare and follow them, "
     "and check a description."
 )
+_ASK_BACK = {
+    "nothing named": 'What should I look for? Please name it, for example "the dogs" or "the red car".',
+    "open question": 'I find things that you name. What should I look for, for example "the dogs" or "the red car"?',
+    "too much": "That is more than I can take in at once. Please ask one thing at a time, in fewer words.",
+    "unclear": "I did not understand that. What should I find, count, measure or compare in the picture?",
+}
+_REFUSED = {
+    "unsupported": "That is not something I can see in a picture.",
+    "silent": "That is not something I can see in a picture.",
+    "judgement": "That is a judgement, and no outline in a picture shows it.",
+}
 _OTHER_WORK = PhraseTable.of(
     "write|compose|translate|tell me a|tell me about|tell us a|tell a|explain|summarise|summarize|calculate|"
     "solve|play|sing|order me|book me|book a|buy|call|email|send|remind me|set a|set an|recommend|suggest|"
@@ -52,6 +63,20 @@ _NOT_SO_FAST = PhraseTable.of(
     "who is taller|who is bigger|who are|draw a picture frame",
     True,
 )
+
+
+def refused(trouble: str) -> bool:
+    """Whether a query that was not understood is no question about a picture, and not one to ask back about."""
+    return trouble in _REFUSED
+
+
+def sentence(trouble: str, said: str = "") -> str:
+    """What the person is told when there is no plan: the query's own sentence, or the one for its trouble."""
+    if said:
+        return said
+    if refused(trouble):
+        return f"{_REFUSED[trouble]} {ABILITIES}"
+    return _ASK_BACK.get(trouble, _ASK_BACK["unclear"])
 
 
 def other_work(cursor: Cursor) -> bool:

@@ -78,12 +78,20 @@ def _ranked(base: Concept, by: Rank) -> str:
     count = by.count or 1
     which = f"number {by.first} " if by.first > 1 else (f"{count} " if count > 1 else "")
     inner = name(base, many=count > 1)
+    if isinstance(base, Mention) and base.word in ("one", "ones"):
+        inner = "ones" if count > 1 else "one"
     if by.by in ("left", "right", "top", "bottom"):
         return f"{which or 'first '}{inner} from the {by.by}"
     word = _RANKS.get((by.by, by.reverse), by.by)
     to = f" to the {name(by.landmark, many=False)}" if by.landmark is not None else ""
     to = f" to the {by.region}" if by.region else to
     return f"{which}{word} {inner}{to}"
+
+
+def the(concept: Concept, *, many: bool = True) -> str:
+    """The concept with its article: "the red cars", "those", "the largest one"."""
+    words = name(concept, many=many)
+    return words if words.split()[0] in ("it", "those", "that", "everything") else f"the {words}"
 
 
 def claim_words(claim: Claim) -> str:
@@ -98,6 +106,8 @@ def claim_words(claim: Claim) -> str:
         return f"no {name(claim.target)}"
     if claim.at_most == claim.at_least:
         return f"{claim.at_least} {name(claim.target, many=claim.at_least != 1)}"
+    if claim.at_most is not None and not claim.at_least:
+        return f"at most {claim.at_most} {name(claim.target, many=claim.at_most != 1)}"
     if claim.at_most is not None:
         return f"{claim.at_least} to {claim.at_most} {name(claim.target)}"
     return f"at least {claim.at_least} {name(claim.target, many=claim.at_least != 1)}"
@@ -121,18 +131,19 @@ def describe_plan(plan: Plan) -> str:
 
 def _action_words(action: object) -> str:
     if isinstance(action, Segment):
-        verb = {"where": "say where there are", "track": "follow the"}.get(action.verb, "find the")
-        return f"{verb} {name(action.target)}"
+        if action.verb == "where":
+            return f"say where {the(action.target)} {'is' if isinstance(action.target, Mention) and action.target.word == 'it' else 'are'}"
+        return f"{'follow' if action.verb == 'track' else 'find'} {the(action.target)}"
     if isinstance(action, Count):
-        return f"count the {name(action.target)}"
+        return f"count {the(action.target)}"
     if isinstance(action, Exists):
-        return "check whether there are " + f" {action.joint} ".join(claim_words(claim) for claim in action.claims)
+        return "check whether " + _asked(action)
     if isinstance(action, Verify):
         left = f" (not judged: {'; '.join(action.unjudged)})" if action.unjudged else ""
         return "check each claim: " + "; ".join(claim_words(claim) for claim in action.claims) + left
     if isinstance(action, MeasureOf):
-        of = f" relative to the {name(action.of)}" if action.of is not None else ""
-        return f"measure the {action.what} of the {name(action.target)}{of}"
+        of = f" relative to {the(action.of)}" if action.of is not None else ""
+        return f"measure the {action.what} of {the(action.target)}{of}"
     if isinstance(action, CompareCounts):
         return f"compare the numbers of {' and '.join(name(part) for part in action.parts)} ({action.ask})"
     if isinstance(action, CompareSizes):
@@ -145,5 +156,28 @@ def _action_words(action: object) -> str:
                 "leaves": f"when the {which}{name(action.target, many=False)} was last seen"}  # fmt: skip
         return "say " + said.get(action.moment, f"how long the {name(action.target)} can be seen")
     if isinstance(action, Revise):
-        return f"{action.how} {name(action.target) if action.target is not None else ''}".strip()
+        return _revised(action)
     return str(action)
+
+
+def _asked(action: Exists) -> str:
+    """The claims of a question after "whether": "there is at least 1 dog and 2 cats", "all dogs are sitting"."""
+    words, there = "", False
+    for claim in action.claims:
+        said = claim_words(claim)
+        if claim.of is None and not claim.words and not there:
+            one = claim.versus is None and (claim.at_most == 1 or (claim.at_least == 1 and claim.at_most is None))
+            said, there = f"there {'is' if one else 'are'} {said}", True
+        words += f" {action.joint} {said}" if words else said
+    return words
+
+
+def _revised(action: Revise) -> str:
+    """A change to what was asked before: "only the largest one", "find the cats instead"."""
+    if action.target is None:
+        return action.how
+    ranked = isinstance(action.target, Filtered) and isinstance(action.target.by, Rank)
+    words = the(action.target) if ranked else name(action.target)
+    if action.how == "instead":
+        return f"find {the(action.target)} instead"
+    return f"{action.how} {words}"

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "understanding"))
 from stage import SCENES, StageEngine
 
 import sam3.engines
+from sam3_agent.conversation import Agent
 
 
 @pytest.fixture
@@ -77,3 +78,17 @@ def test_a_missing_picture_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
 def test_explain_looks_at_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("ask", "--explain", "the two largest dogs left of the tree") == 0
     assert capsys.readouterr().out.strip() == "find the 2 largest dogs left of the tree"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [("write me a poem", "That is not something I can see in a picture."), ("find 123", "What should I look for?"),
+     ("how many?", "How many of what?"), ("combien de poules?", "I only understand English.")],
+)  # fmt: skip
+def test_explain_says_what_is_not_understood_as_the_agent_would(
+    capsys: pytest.CaptureFixture[str], query: str, said: str
+) -> None:
+    assert run("ask", "--explain", query) == 1
+    printed = capsys.readouterr().out.strip()
+    assert printed.startswith(said) and "\n" not in printed
+    assert printed == Agent(engine=object()).process(query).text  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def test_singular(many: str, one: str) -> None:
     [
         ("how many red cars are left of the bus?", "count the red cars left of the bus"),
         ("people without hats", "find the persons that are not with hats"),
-        ("is there a dog?", "check whether there are at least 1 dog"),
+        ("is there a dog?", "check whether there is at least 1 dog"),
         ("the second car from the left", "find the number 2 car from the left"),
         ("cars except the red ones", "find the cars except red cars"),
         ("only the red ones", "only those that are red"),
