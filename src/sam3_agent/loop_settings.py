@@ -9,11 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from sam3.errors import BadConfig
 from sam3_agent.params import Count, Name, Section, Share
+from sam3_agent.settings_file import read_settings
 
 FILE = Path("configs/loop.yaml")
 Positive = Annotated[int, Field(ge=1)]
@@ -90,13 +89,4 @@ def load_loop(path: Path = FILE) -> LoopSettings:
     Raises:
         BadConfig: no such file, not YAML, or a key that is missing, unknown or out of range.
     """
-    try:
-        return LoopSettings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise BadConfig(f"{path}: cannot be read ({error.strerror}). Run in the top folder of the checkout.") from error
-    except yaml.YAMLError as error:
-        raise BadConfig(f"{path}: not YAML ({error}).") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadConfig(f"{path}: {where}: {first['msg']}; found {first['input']!r:.60}.", field=where) from error
+    return read_settings(path, LoopSettings)

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from chromium import chromium, needs_chromium
 from label_studio import Studios, studios, wait_for
 from PIL import Image
-from test_page import CHROMIUM
 
 from sam3.images import read_image
 from sam3.types import Detections
@@ -146,7 +146,7 @@ def test_prelabels_lie_where_the_model_saw_them(batch: MinedBatch, tasks: dict[s
     assert turned["height"] > turned["width"] and any(one["score"] >= 0.5 for one in turned["instances"])
 
 
-@pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="needs Chromium (apt-get install chromium)")
+@needs_chromium
 @pytest.mark.parametrize("name", [TURNED, "wide.jpg"])
 def test_the_annotator_sees_the_outline_on_the_bird(
     place: Studios, tasks: dict[str, dict[str, Any]], name: str, tmp_path: Path
@@ -172,14 +172,9 @@ def test_the_annotator_sees_the_outline_on_the_bird(
 
 def seen_in_the_browser(place: Studios, task: dict[str, Any], folder: Path) -> tuple[dict[str, float], np.ndarray]:
     """Where the picture is on the annotator's page (x, y, width, height, right, bottom), and the page, uint8 (H, W, 3)."""
-    from playwright.sync_api import sync_playwright
-
     user, password = place.server.password()
     shot = folder / f"{Path(task['data']['name']).stem}.png"
-    with sync_playwright() as play:
-        chrome = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+    with chromium() as chrome:
         page = chrome.new_page(viewport={"width": 1500, "height": 1900})
         page.goto(f"{place.studio.url}/user/login/")
         page.fill("input[name=email]", user)
@@ -194,7 +189,6 @@ def seen_in_the_browser(place: Studios, task: dict[str, Any], folder: Path) -> t
             box = picture.evaluate("image => image.getBoundingClientRect().toJSON()")
         finally:
             page.screenshot(path=str(shot))
-            chrome.close()
     return box, np.asarray(Image.open(shot).convert("RGB"))
 
 

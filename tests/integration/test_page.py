@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from chromium import PHONE, chromium, needs_chromium, opened
 from scene_service import SCENES, SceneEngine
 from service_server import serving
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-PHONE = {"width": 390, "height": 844}
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="needs Chromium (apt-get install chromium)")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -40,30 +38,14 @@ def address(engine: SceneEngine, tmp_path_factory: pytest.TempPathFactory, repo_
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chrome = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+    with chromium() as chrome:
         yield chrome
-        chrome.close()
 
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    """The page, just opened; any error in it or request to elsewhere fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
-    sheet = context.new_page()
-    wrong: list[str] = []
-    sheet.on("pageerror", lambda error: wrong.append(str(error)))
-    sheet.on("console", lambda line: line.type == "error" and wrong.append(line.text))
-    sheet.on("request", lambda r: r.url.startswith((address, "blob:", "data:")) or wrong.append(r.url))
-    sheet.set_default_timeout(8000)
-    sheet.goto(address)
-    yield sheet
-    context.close()
-    assert wrong == []
+    with opened(browser, address) as sheet:
+        yield sheet
 
 
 def ask(page: Any, words: str) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import PHONE, chromium, needs_chromium, opened
 from clip_service import FarmEngine, write_farm
 from service_server import serving
-from test_page import CHROMIUM, PHONE, ask, give, key, last
+from test_page import ask, give, key, last
 
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="needs Chromium (apt-get install chromium)")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -33,29 +34,14 @@ def address(engine: FarmEngine, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chrome = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+    with chromium() as chrome:
         yield chrome
-        chrome.close()
 
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    sheet = context.new_page()
-    wrong: list[str] = []
-    sheet.on("pageerror", lambda error: wrong.append(str(error)))
-    sheet.on("console", lambda line: line.type == "error" and wrong.append(line.text))
-    sheet.on("request", lambda r: r.url.startswith((address, "blob:", "data:")) or wrong.append(r.url))
-    sheet.set_default_timeout(15_000)
-    sheet.goto(address)
-    yield sheet
-    context.close()
-    assert wrong == []
+    with opened(browser, address, patience=15_000) as sheet:
+        yield sheet
 
 
 def loaded(page: Any) -> None:

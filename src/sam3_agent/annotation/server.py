@@ -8,11 +8,9 @@ Database, secrets and log lie in `home`; killed in any way and started again it 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import time
@@ -25,6 +23,7 @@ from urllib.request import urlopen
 from sam3.errors import BadConfig, Unavailable
 from sam3_agent.annotation.environment import label_studio
 from sam3_agent.annotation.studio import HOME, Studio
+from sam3_agent.ending import end, end_with_parent
 
 ACCOUNT, LOG = "account.json", "label-studio.log"
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -77,7 +76,7 @@ class StudioServer:
         ]  # fmt: skip
         with (self.home / LOG).open("ab") as log:
             self.process = subprocess.Popen(
-                command, env=self._variables(port), stdout=log, stderr=log, preexec_fn=_end_with_parent
+                command, env=self._variables(port), stdout=log, stderr=log, preexec_fn=end_with_parent
             )
         url = f"http://{self.host}:{port}"
         studio = Studio(url, account["token"], self.files.resolve(), self.backend, account["secret"], self.home)
@@ -92,14 +91,7 @@ class StudioServer:
 
     def stop(self, grace: float = 15.0) -> None:
         """End it: SIGTERM, and SIGKILL after `grace` seconds. What was saved is in the database."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(grace)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process, grace)
 
     def password(self) -> tuple[str, str]:
         """What to log in with."""
@@ -164,9 +156,3 @@ class StudioServer:
         lines = (self.home / LOG).read_text(errors="replace").splitlines()
         told = next((line for line in reversed(lines) if "Error" in line or "error" in line), "")
         return f"It said: {' '.join(told.split())[:300]}" if told else f"Look into {self.home / LOG}."
-
-
-def _end_with_parent() -> None:
-    """Linux: it gets SIGTERM when its parent dies, so nothing is left behind; Ctrl-C reaches the parent only."""
-    os.setsid()
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

@@ -8,9 +8,6 @@ Used by `sam3-agent triton up` and by the tests.
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import socket
 import subprocess
 import time
@@ -22,6 +19,7 @@ from types import TracebackType
 from urllib.error import URLError
 
 from sam3.errors import BadConfig, Unavailable
+from sam3_agent.ending import end, end_with_parent
 from sam3_agent.serving.environment import TritonEnvironment, triton_environment
 from sam3_agent.serving.model_configs import MODELS
 
@@ -151,7 +149,7 @@ class TritonServer:
         output = self.log.open("ab") if self.log else None
         try:
             self.process = subprocess.Popen(
-                command, env=place.variables(), stdout=output, stderr=output, preexec_fn=_end_with_parent
+                command, env=place.variables(), stdout=output, stderr=output, preexec_fn=end_with_parent
             )
         finally:
             if output:
@@ -215,14 +213,7 @@ class TritonServer:
 
     def stop(self, grace: float = 25.0) -> None:
         """End the process: SIGTERM lets running requests finish, SIGKILL follows after `grace` seconds."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(grace)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process, grace)
 
     def __enter__(self) -> TritonServer:
         self.start()
@@ -255,9 +246,3 @@ def first_error(lines: Sequence[str]) -> str:
             if mark in line:
                 return " ".join(line.split())[-300:]
     return ""
-
-
-def _end_with_parent() -> None:
-    """Linux: the server gets SIGTERM when its parent dies, so nothing is left behind; Ctrl-C reaches the parent only."""
-    os.setsid()
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

@@ -6,7 +6,7 @@ pronoun, and by the executor to know which phrases it will need.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from sam3_agent.understanding.plan import (
@@ -70,24 +70,35 @@ def positive_phrases(concept: Concept) -> list[Phrase]:
 
 
 def walk(concept: Concept) -> Iterator[Concept]:
-    """The expression and everything in it."""
-    yield concept
+    """The expression and everything in it, from the outside in and from left to right.
+
+    One loop over a list of what is left: a generator in a generator hands every part up through all the levels above
+    it, which is what made a long chain of places ("left of ... left of ...") slow.
+    """
+    left = [concept]
+    while left:
+        part = left.pop()
+        yield part
+        left += reversed(_inside(part))
+
+
+def _inside(concept: Concept) -> Sequence[Concept]:
+    """The parts of an expression, one level down."""
     if isinstance(concept, AnyOf):
-        for part in concept.parts:
-            yield from walk(part)
-    elif isinstance(concept, Without):
-        yield from walk(concept.base)
-        yield from walk(concept.minus)
-    elif isinstance(concept, Filtered):
-        yield from walk(concept.base)
-        for inner in (getattr(concept.by, "landmark", None), getattr(concept.by, "second", None)):
-            if inner is not None:
-                yield from walk(inner)
+        return concept.parts
+    if isinstance(concept, Without):
+        return (concept.base, concept.minus)
+    if isinstance(concept, Filtered):
+        inner = (getattr(concept.by, "landmark", None), getattr(concept.by, "second", None))
+        return (concept.base, *(part for part in inner if part is not None))
+    return ()
 
 
 def mentions(concept: Concept) -> list[Mention]:
     """The words in the expression that point back."""
-    return [part for part in walk(concept) if isinstance(part, Mention)]
+    parts = list(walk(concept))
+    spend(len(parts) // 4)
+    return [part for part in parts if isinstance(part, Mention)]
 
 
 def replaced(concept: Concept, by: Callable[[Mention], Concept]) -> Concept:

@@ -76,7 +76,9 @@ _ENDINGS = (
     "at any time|at some point|from the start to the end|of course|sure|pretty please|when you can|"
     "kindly|appreciate it|ta|yeah|huh"
 )
-_AFTER = sorted((tuple(phrase.split()) for phrase in _ENDINGS.split("|")), key=len, reverse=True)
+_AFTER: dict[str, list[tuple[str, ...]]] = {}  # by their last word, the longest first
+for _ending in sorted((tuple(phrase.split()) for phrase in _ENDINGS.split("|")), key=len, reverse=True):
+    _AFTER.setdefault(_ending[-1], []).append(_ending)
 _REASONS = PhraseTable.of(
     "because|since i|since we|since my|since it|since they|so that|so i|so we|so my|as i|as we|as my|"
     "as part of|in order to|i need|i want|i have|i am|i will|i would|i do not|we need|we want|we are|"
@@ -251,7 +253,7 @@ def _strip_after(result: Bared) -> None:
         texts = tuple(token.text for token in result.tokens if token.kind != "image")
         if len(texts) != len(result.tokens):
             texts = tuple(token.text if token.kind != "image" else "\0" for token in result.tokens)
-        for phrase in _AFTER:
+        for phrase in _AFTER.get(texts[-1], ()) if texts else ():
             size = len(phrase)
             if texts[-size:] == phrase and size < len(texts) and not _needed(texts, phrase):
                 result.only = result.only or phrase in (("only",), ("alone",))

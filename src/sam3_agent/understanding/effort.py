@@ -12,7 +12,7 @@ from sam3_agent.understanding.objection import Objection
 from sam3_agent.understanding.sense import object_to, object_to_plan
 from sam3_agent.understanding.tokens import EFFORT, TooMuch
 
-MOST_LOOKS = 3_000  # five times what the longest question of the tests needs; a look takes some 3 microseconds
+MOST_LOOKS = 2_500  # five times what the longest question of the tests needs; a look takes some 2 microseconds
 DEEPEST = 60  # levels of a plan as data; a "left of the ..." takes three
 
 

@@ -87,10 +87,15 @@ class Cursor:
         where = self.at + ahead
         return self._words[where] if 0 <= where < len(self._words) else ""
 
+    def stands(self, words: list[str], ahead: int = 0) -> bool:
+        """Whether exactly these words follow, from `ahead` of the position on."""
+        start = self.at + ahead
+        return self._words[start : start + len(words)] == words
+
     def take(self, *phrases: str) -> str | None:
         """Move over the first of the phrases that stands here and return it."""
         for words, phrase in _by_first_word(phrases).get(self.word(), ()):
-            if self._words[self.at : self.at + len(words)] == words:
+            if self.stands(words):
                 self.at += len(words)
                 return phrase
         return None
@@ -119,9 +124,9 @@ class PhraseTable(Generic[T]):
 
     def __init__(self, entries: Mapping[str, T] | Iterable[tuple[str, T]]) -> None:
         pairs = entries.items() if isinstance(entries, Mapping) else entries
-        self._by_first: dict[str, list[tuple[tuple[str, ...], T]]] = {}
+        self._by_first: dict[str, list[tuple[list[str], T]]] = {}
         for phrase, value in pairs:
-            words = tuple(phrase.split())
+            words = phrase.split()
             self._by_first.setdefault(words[0], []).append((words, value))
         for choices in self._by_first.values():
             choices.sort(key=lambda choice: -len(choice[0]))
@@ -135,7 +140,7 @@ class PhraseTable(Generic[T]):
         """Length and value of the longest phrase that stands at the position; the cursor stays."""
         spend(1)
         for words, value in self._by_first.get(cursor.word(ahead), ()):
-            if all(cursor.word(ahead + i) == word for i, word in enumerate(words)):
+            if cursor.stands(words, ahead):
                 return len(words), value
         return None
 

@@ -11,6 +11,7 @@ from triton_asking import Served, ask
 
 from sam3.engines.onnx_engine import OnnxEngine
 from sam3.engines.triton_engine import TritonEngine
+from sam3_agent.serving.control import Control
 from sam3_agent.serving.live import Live
 from sam3_agent.serving.package import write_package
 from sam3_agent.serving.server import Addresses, TritonServer
@@ -103,3 +104,16 @@ def infer(request: pytest.FixtureRequest, served: Served) -> Callable[..., dict[
 
         client = kind.InferenceServerClient(served.server.addresses.grpc)
     return lambda *args, **options: ask(kind, client, *args, **options)
+
+
+@pytest.fixture(scope="module")
+def site(serve: Callable[..., Served], settings: ServingSettings) -> Served:
+    """A server of its own with version 1 live, and version 2 packaged."""
+    made = serve()
+    write_package(made.graphs, made.packages, "python", settings, source="tiny")
+    return made
+
+
+@pytest.fixture
+def control(site: Served) -> Control:
+    return Control(site.server.addresses.grpc)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,19 +27,6 @@ from sam3_agent.serving.settings import ServingSettings
 NOWHERE = Path("no-such-folder")
 HEN = Prompt("hen")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def site(serve: Callable[..., Served], settings: ServingSettings) -> Served:
-    """A server of its own with version 1 live, and version 2 packaged."""
-    made = serve()
-    write_package(made.graphs, made.packages, "python", settings, source="tiny")
-    return made
-
-
-@pytest.fixture
-def control(site: Served) -> Control:
-    return Control(site.server.addresses.grpc)
 
 
 @pytest.fixture

@@ -27,19 +27,6 @@ from sam3_agent.serving.settings import ServingSettings
 NOWHERE = Path("no-such-folder")  # smoke pictures: the drawn ones only
 
 
-@pytest.fixture(scope="module")
-def site(serve: Callable[..., Served], settings: ServingSettings) -> Served:
-    """A server of its own with version 1 live, and version 2 packaged."""
-    made = serve()
-    write_package(made.graphs, made.packages, "python", settings, source="tiny")
-    return made
-
-
-@pytest.fixture
-def control(site: Served) -> Control:
-    return Control(site.server.addresses.grpc)
-
-
 class Traffic:
     """Clients that never stop asking and never try twice."""
 
