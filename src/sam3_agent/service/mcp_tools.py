@@ -84,8 +84,10 @@ def build(agent: Agent, pictures: Pictures, run: Run) -> MCPServer:
     async def plan(query: Query) -> dict[str, Any]:
         """Say how a question is understood, without looking at anything."""
         from sam3_agent.understanding import understand
+        from sam3_agent.understanding.refusal import sentence
 
         reading = understand(query)
-        return {"plans": [str(draft.plan) for draft in reading.drafts], "not_understood": reading.trouble or None}
+        told = None if reading.drafts else sentence(reading.trouble, reading.said)
+        return {"plans": [str(draft.plan) for draft in reading.drafts], "not_understood": told}
 
     return server

@@ -296,6 +296,8 @@ def _numbered(thing: Item) -> Exists | None:
     """
     parts = [part.determiner for part in thing.parts] or [thing.determiner]
     if parts[0].high == 0 and not parts[0].bounded:
+        if mentions(thing.concept):
+            raise Objection("nothing named")
         named = name(thing.concept)
         raise Objection(
             "impossible",

@@ -37,8 +37,15 @@ _INNER = lex.words(
 _BETWEEN = lex.words(
     "very really so too quite rather still already not also actually clearly seriously extremely a bit"
 )
-_INTENT = (("going", "to"), ("about", "to"), ("trying", "to"), ("planning", "to"), ("intending", "to"), ("willing", "to"),
-           ("afraid", "of"), ("scared", "of"), ("in", "pain"), ("in", "love"), ("in", "danger"))  # fmt: skip
+_INTENT = (
+    ("going", "to"),
+    ("about", "to"),
+    ("trying", "to"),
+    ("planning", "to"),
+    ("intending", "to"),
+    ("willing", "to"),
+)
+_FELT = (("afraid", "of"), ("scared", "of"), ("in", "pain"), ("in", "love"), ("in", "danger"))  # fmt: skip
 _VISIBLE_BESIDE = lex.COLOURS | lex.POSTURES | lex.MOTIONS
 
 
@@ -48,8 +55,11 @@ def judged(words: list[str]) -> bool:
     verbs = said & (lex.COPULAS | _SEEMS)
     if said & _UNSEEN and any(_of_a_thing(words, at) for at, word in enumerate(words) if word in _UNSEEN):
         return True
-    if words and words[0] in lex.COPULAS and any(pair in _INTENT for pair in pairwise(words)):
-        return True
+    if words and words[0] in lex.COPULAS:
+        after = [*words[2:], "", ""]
+        for pair, following in zip(pairwise(words), after, strict=False):
+            if pair in _FELT or (pair in _INTENT and following not in lex.ARTICLES):  # "going to the left" can be seen
+                return True
     asked_of_another = words[:1] in (["do"], ["does"], ["did"]) and words[1:2] not in ([], ["you"], ["i"], ["we"])
     if asked_of_another and said & _INNER:
         return True

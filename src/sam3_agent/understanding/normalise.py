@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from sam3_agent.understanding.lexicon import ORDINALS, SUPERLATIVES
+from sam3_agent.understanding.objection import Objection
 from sam3_agent.understanding.spelling import mend_all
 from sam3_agent.understanding.tokens import Token, spend
 
@@ -115,6 +116,8 @@ def _tokens(text: str, quotes: list[str]) -> Iterator[Token]:
 def _number(digits: str, suffix: str | None) -> Iterator[Token]:
     plain = digits.lstrip("#")
     value = float(plain.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", plain) else plain.replace(",", "."))
+    if suffix and not value:
+        raise Objection("impossible", f"An order begins with the first: there is no {plain}{suffix}.")
     if suffix:
         yield Token(next((word for word, n in ORDINALS.items() if n == int(value)), f"{int(value)}th"), value=value)
         return

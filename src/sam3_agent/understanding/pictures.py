@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sam3_agent.understanding import lexicon as lex
-from sam3_agent.understanding.objection import Objection
+from sam3_agent.understanding.objection import MOST_THINGS, Objection
 from sam3_agent.understanding.plan import Scope
 from sam3_agent.understanding.tokens import Cursor, Token, spend
 
@@ -118,6 +118,8 @@ def _with_noun(
         cursor.at += 1 if _number_at(cursor, 1) is not None else 0
     numbers = list(scope.numbers)
     while (number := _number_at(cursor, 0)) is not None and (number >= 1):
+        if number > MOST_THINGS:
+            raise Objection("impossible", f"There is no {noun} {cursor.tokens[cursor.at].text}.")
         if is_frame or cursor.word(1) != "percent":
             numbers.append(int(number) - 1)
         cursor.at += 1

@@ -133,14 +133,13 @@ def how_many(cursor: Cursor) -> Count | None:
             return None
         if tuple(token.text for token in cursor.tokens[-2:]) in _THOSE:
             return Count(target=Mention(word="them"))
-        emoji = (token := cursor.peek()) is not None and token.kind == "emoji"
-        if (finished(cursor) and not emoji) or (
+        if _names_nothing(cursor) or (
             cursor.word() in lex.COPULAS | {"do", "can", "remain", "in"} and _only_tail(cursor)
         ):
             return Count(target=Mention(word="them"))
     else:
         cursor.take("what is", "what was", "what are", "what") if lex.COUNT.match(cursor) is None else None
-        if cursor.word() == "count" and finished(Cursor(cursor.tokens, cursor.at + 1)):
+        if cursor.word() == "count" and _names_nothing(Cursor(cursor.tokens, cursor.at + 1)):
             return Count(target=Mention(word="them"))
         if lex.COUNT.take(cursor) is None:
             return None
@@ -157,6 +156,12 @@ def how_many(cursor: Cursor) -> Count | None:
     if found.determiner.low and not isinstance(found.concept, Mention) and found.determiner.count is None:
         return None
     return Count(target=found.concept)
+
+
+def _names_nothing(cursor: Cursor) -> bool:
+    """Whether only idle words are left; an emoji right here is the thing itself ("how many 🐔?")."""
+    token = cursor.peek()
+    return finished(cursor) and not (token is not None and token.kind == "emoji")
 
 
 def _only_tail(cursor: Cursor) -> bool:
