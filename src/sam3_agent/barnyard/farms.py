@@ -1,8 +1,8 @@
 """Who lives on which farm: the pack dealt out so that no cut-out and no background is used twice.
 
 The farm is the barnyard's source of pictures, and file names start with it, so the split keeps each farm on
-one side. Three farms centre on photographed individuals of the concept where the pack has them, the others
-on drawings that pretraining never sees. The inbox is a farm of its own: with three photographed chickens in the
+one side. Three farms show photographed individuals of the concept alone, where the pack has them, the others
+drawings that pretraining never sees. The inbox is a farm of its own: with three photographed chickens in the
 pack none is left for it, so its individuals are drawings kept for it (held-out ones, and emoji no farm uses).
 """
 
@@ -82,13 +82,18 @@ def plan_farms(pack: Pack, concept: str, seed: int) -> list[Farm]:
 
 
 def _deal_individuals(rng: np.random.Generator, mine: Sequence[Cutout], farms: list[Farm]) -> None:
-    """Photographs first, one farm after the other; then drawings, to whoever has fewest."""
+    """Photographs first, one farm after the other; then drawings, to farms that have none, whoever has fewest.
+
+    A farm with a photographed individual shows no drawn one: what counts there is photographs on photographs.
+    """
     photos = [c for c in mine if c.is_photo]
     held_out = [c for c in mine if not c.is_photo and c.holdout]
     seen = [c for c in mine if not c.is_photo and not c.holdout]
-    for tier in (photos, held_out):
-        for at in rng.permutation(len(tier)):
-            min(farms, key=lambda farm: len(farm.individuals)).individuals.append(tier[at])
+    for at in rng.permutation(len(photos)):
+        min(farms, key=lambda farm: len(farm.individuals)).individuals.append(photos[at])
+    open_to_drawings = [farm for farm in farms if not farm.individuals] or farms
+    for at in rng.permutation(len(held_out)):
+        min(open_to_drawings, key=lambda farm: len(farm.individuals)).individuals.append(held_out[at])
     spare = [seen[at] for at in rng.permutation(len(seen))]
     for farm in farms:
         if not farm.individuals:
