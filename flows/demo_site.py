@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 from flows.leash import leashed
 from sam3.errors import Unavailable
 from sam3.files import read_json, write_json
+from sam3_agent.ending import end
 
 STARTING = 300.0  # seconds that a server may take, a first start included
 NAMES = ("prefect", "mlflow", "redis", "label-studio", "triton-http", "triton", "triton-metrics", "agent", "backend")
@@ -138,14 +138,7 @@ class Site:
     def stop(self) -> None:
         """End everything, by the processes' own ids, the newest first."""
         for process in reversed(self.running.values()):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in self.running.values():
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, grace=40)
 
     def call(self, *words: str, quiet: bool = True) -> str:
         """A command in the project.

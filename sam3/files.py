@@ -6,6 +6,7 @@ target and moved over it, so a process killed at any moment leaves the old file 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -70,3 +71,13 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise BadInput(f"{path}: not UTF-8 text (byte {error.start}). Is it a JSON file?") from error
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, as hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -24,11 +24,11 @@ from sam3.eval.cgf1 import evaluated_pairs
 from sam3.eval.grounding import Grounded, ground_pairs
 from sam3.eval.measurement import Measurement, measure
 from sam3.eval.predictions import parse_predictions
-from sam3.eval.provenance import checkpoint_line, file_sha256, hardware_line, versions
+from sam3.eval.provenance import checkpoint_line, hardware_line, versions
 from sam3.eval.saco import GroundTruth, read_ground_truth
 from sam3.eval.settings import EvalSettings, load_settings
 from sam3.eval.sweep import SWEPT
-from sam3.files import write_json
+from sam3.files import file_sha256, write_json
 
 # options of every command that measures
 TruthFile = Annotated[Path, typer.Option("--json", help="The SA-Co file to measure on.")]

@@ -12,14 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sam3.checkpoint import checkpoint_folder, weights_sha256
+from sam3.files import file_sha256
 
 REPORTED = ("torch", "transformers", "onnxruntime", "numpy", "pycocotools", "scipy")
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file, as hex."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def checkpoint_line(name: str) -> dict[str, str]:

@@ -11,7 +11,6 @@ once written; several processes may write shards of different names at the same 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sam3.errors import BadInput
-from sam3.files import read_json, write_json
+from sam3.files import file_sha256, read_json, write_json
 
 STORED = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
 FP8_MOST = 448.0  # largest finite number of e4m3
@@ -171,9 +170,3 @@ def pack(tensor: Tensor, kind: str, channel: int = 0) -> Packed:
     axes = [axis for axis in range(values.ndim) if axis != channel]
     scale = values.abs().amax(axes, keepdim=True).clamp(min=1e-12) / FP8_MOST
     return Packed((values / scale).to(STORED["fp8"]), scale)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

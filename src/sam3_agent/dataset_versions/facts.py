@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from typing import Any
 from sam3.errors import BadInput
 from sam3.files import atomic_write
 from sam3_agent.etl.catalogue import Catalogue
-from sam3_agent.etl.convert import class_names
+from sam3_agent.etl.convert import pairing_of
 from sam3_agent.etl.likeness import look_at
-from sam3_agent.etl.naming import Vocabulary
-from sam3_agent.etl.pairing import Pairing, Verdict
+from sam3_agent.etl.pairing import Verdict
 from sam3_agent.params import Params
 
 LINEAGE = "lineage.jsonl"
@@ -45,18 +43,6 @@ class Fact:
     source: str
     batch: str = ""
     why: str = ""
-
-
-def pairing_of(folder: Path, catalogue: Catalogue, params: Params, *, verify_pixels: bool) -> Pairing:
-    """How the etl judges the pictures of a folder."""
-    return Pairing(
-        raw=folder,
-        vocabulary=Vocabulary.from_params(params),
-        class_names=class_names(folder, catalogue),
-        min_area=params.etl.min_area,
-        group=re.compile(params.split.group_regex),
-        verify_pixels=verify_pixels,
-    )
 
 
 def facts_of(raw: Path, params: Params) -> dict[str, Fact]:

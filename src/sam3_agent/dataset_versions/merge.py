@@ -27,11 +27,11 @@ from sam3_agent.dataset_versions.facts import (
     Fact,
     facts_of,
     outline_digest,
-    pairing_of,
     read_lineage,
     write_facts,
 )
 from sam3_agent.etl.catalogue import Catalogue
+from sam3_agent.etl.convert import pairing_of
 from sam3_agent.etl.frozen import freeze, load_frozen
 from sam3_agent.etl.likeness import NEAR, Likeness, look_at
 from sam3_agent.etl.pairing import Verdict

@@ -30,7 +30,7 @@ from sam3_agent.etl.pairing import Pairing
 from sam3_agent.etl.records import LabelProblem
 from sam3_agent.etl.saco import SacoWriter
 from sam3_agent.etl.tally import Tally
-from sam3_agent.params import load_params
+from sam3_agent.params import Params, load_params
 
 ISSUES = "etl_issues.csv"
 
@@ -47,14 +47,7 @@ def etl(
     settings = load_params(params)
     folder = raw or Path(settings.data.raw)
     catalogue = Catalogue(folder)
-    pairing = Pairing(
-        raw=folder,
-        vocabulary=Vocabulary.from_params(settings),
-        class_names=class_names(folder, catalogue),
-        min_area=settings.etl.min_area,
-        group=re.compile(settings.split.group_regex),
-        verify_pixels=verify_pixels,
-    )
+    pairing = pairing_of(folder, catalogue, settings, verify_pixels=verify_pixels)
     tally = run_etl(catalogue, pairing, None if dry_run else out, None if dry_run else reports)
     console = Console()
     console.print(tally.table())
@@ -62,6 +55,18 @@ def etl(
         console.print(f"[bold red]warning:[/] {warning}")
     if not dry_run:
         console.print(f"{out} · every finding with file and line: {reports / ISSUES}")
+
+
+def pairing_of(folder: Path, catalogue: Catalogue, params: Params, *, verify_pixels: bool) -> Pairing:
+    """How the pictures of a raw folder are judged under params.yaml."""
+    return Pairing(
+        raw=folder,
+        vocabulary=Vocabulary.from_params(params),
+        class_names=class_names(folder, catalogue),
+        min_area=params.etl.min_area,
+        group=re.compile(params.split.group_regex),
+        verify_pixels=verify_pixels,
+    )
 
 
 def class_names(raw: Path, catalogue: Catalogue) -> list[str]:

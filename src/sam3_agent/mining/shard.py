@@ -18,7 +18,7 @@ from typing import Any
 
 from sam3.decoding import decode
 from sam3.errors import BadInput
-from sam3.files import atomic_write, read_json, write_json
+from sam3.files import atomic_write, file_sha256, read_json, write_json
 from sam3.types import Detections, Engine, Prompt, UInt8Array
 from sam3_agent.mining.inbox import pictures
 from sam3_agent.mining.plan import Plan, load_part
@@ -51,7 +51,7 @@ def run_shard(out: Path, shard: int, plan: Plan, engine: Engine | Judge) -> dict
             counts["failed"] += "error" in row
             counts["found"] += bool(row.get("detections") or row.get("instances"))
             packed.write(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
-    facts = {"shard": shard, "sha256": _sha256(path), **counts, "checkpoint_sha256": plan.checkpoint_sha256}
+    facts = {"shard": shard, "sha256": file_sha256(path), **counts, "checkpoint_sha256": plan.checkpoint_sha256}
     write_json(manifest_file(out, shard), {**facts, "seconds": round(time.monotonic() - started, 3)}, indent=None)
     return {**facts, "new": True}
 
@@ -118,7 +118,7 @@ def manifest(out: Path, shard: int) -> dict[str, Any] | None:
         return None
     try:
         row = read_json(file)
-        whole = rows_file(out, shard).is_file() and _sha256(rows_file(out, shard)) == row["sha256"]
+        whole = rows_file(out, shard).is_file() and file_sha256(rows_file(out, shard)) == row["sha256"]
     except (BadInput, KeyError, TypeError):
         return None
     return dict(row) if whole else None
@@ -139,8 +139,3 @@ def read_rows(out: Path, shard: int) -> Iterator[dict[str, Any]]:
     with gzip.open(rows_file(out, shard), "rt", encoding="utf-8") as stream:
         for line in stream:
             yield json.loads(line)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,16 +1,15 @@
 """What is measured on was never trained on: checked again before anything is promoted, by content and not by name.
 
-The validation side itself is frozen with the data set (`sam3_agent.dataset_versions.frozen`, which `split` honours).
+The validation side itself is frozen with the data set (`sam3_agent.etl.frozen`, which `split` honours).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from sam3.errors import BadInput
-from sam3.files import read_json
+from sam3.files import file_sha256, read_json
 
 
 def check_apart(measured: Path, pictures: Path, train: Path, images: Path) -> None:
@@ -42,7 +41,6 @@ def names_of(path: Path) -> set[str]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}).") from error

@@ -40,7 +40,8 @@ def run_trial(
 def measured(truth: Path, checkpoint: str, settings: EvalSettings, kept: Path = KEPT, engine: str = "auto") -> Report:
     """A checkpoint on a file, from an earlier measurement of the same weights on the same data if there is one."""
     from sam3.eval.evaluate import evaluate_checkpoint
-    from sam3.eval.provenance import checkpoint_line, file_sha256
+    from sam3.eval.provenance import checkpoint_line
+    from sam3.files import file_sha256
 
     weights, data = checkpoint_line(checkpoint)["sha256"], file_sha256(truth)
     how = f"{settings.score_threshold:g}" + ("" if settings.concept is None else f"-{settings.concept}")

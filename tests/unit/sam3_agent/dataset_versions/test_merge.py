@@ -49,6 +49,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo_root: Path) ->
             paint(Path(f"data/raw/images/{'hen' if positive else 'not_hen'}/{name}.png"), 10 * farm + number)
             if positive:
                 Path(f"data/raw/labels/{name}.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    convert()
+    split(Path("data/saco/pairs.json"), Path("data/splits"), Path("reports"), None, Path("params.yaml"))
+    return tmp_path
+
+
+def convert() -> None:
     etl(
         reports=Path("reports"),
         raw=None,
@@ -57,8 +63,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo_root: Path) ->
         dry_run=False,
         verify_pixels=True,
     )
-    split(Path("data/saco/pairs.json"), Path("data/splits"), Path("reports"), None, Path("params.yaml"))
-    return tmp_path
 
 
 def annotated(pictures: dict[str, Any], updated: str = "2026-01-01", batch: str = "b1") -> Path:
@@ -125,14 +129,7 @@ def test_the_validation_side_stays_byte_for_byte_and_nothing_like_it_is_merged(p
     Path(f"data/dataset/images/not_hen/{source}_smuggled.png").write_bytes(
         Path("inbox/farm09_a.png").read_bytes() + b"\0"
     )
-    etl(
-        reports=Path("reports"),
-        raw=None,
-        out=Path("data/saco/pairs.json"),
-        params=Path("params.yaml"),
-        dry_run=False,
-        verify_pixels=True,
-    )
+    convert()
     split(Path("data/saco/pairs.json"), Path("data/splits"), Path("reports"), None, Path("params.yaml"))
     assert Path("data/splits/val.json").read_bytes() == before
     train = {row["file_name"] for row in json.loads(Path("data/splits/train.json").read_text())["images"]}
