@@ -65,13 +65,14 @@ class RunConfig:
 
 @dataclass
 class TrainerConfig:
-    """How Lightning drives it."""
+    """How Lightning drives it; `mean_decay` in (0, 1) keeps a running mean of the weights, 0 the last ones."""
 
     precision: str = "auto"
     save_every: int = 20
     validate_every: int = 5
     keep: int = 3
     threads: int = 0
+    mean_decay: float = 0.0
 
 
 @dataclass

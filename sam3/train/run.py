@@ -23,6 +23,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from sam3.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sam3.errors import BadConfig, BadInput
 from sam3.files import read_json, write_json
+from sam3.train.average import MeanWeights
 from sam3.train.config import TrainConfig, plain
 from sam3.train.data import OrderedBatches, PairSet, data_sha256, load_pairs
 from sam3.train.feature_cache import FeatureCache
@@ -240,7 +241,9 @@ class Run:
             )
 
         best = {"save_top_k": self.config.trainer.keep, "save_weights_only": True}
+        mean = [MeanWeights(self.config.trainer.mean_decay)] if self.config.trainer.mean_decay else []
         return [
+            *mean,
             keeper("last", every_n_train_steps=self.config.trainer.save_every),
             keeper("loss-{step}-{val/loss:.5f}", monitor="val/loss", **best),
             keeper("cgf1-{step}-{val/cgf1:.5f}", monitor="val/cgf1", mode="max", **best),
