@@ -60,7 +60,7 @@ class Site:
         return {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.project),
+            "PYTHONPATH": f"{self.project}{os.pathsep}{self.project / 'src'}",
             "PREFECT_API_URL": f"http://127.0.0.1:{self.ports['prefect']}/api",
             "PREFECT_HOME": str(self.place / "prefect"),
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.ports['mlflow']}",

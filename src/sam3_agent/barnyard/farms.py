@@ -1,9 +1,10 @@
 """Who lives on which farm: the pack dealt out so that no cut-out and no background is used twice.
 
-The farm is the barnyard's source of pictures, and file names start with it, so the split keeps each farm on
-one side. Three farms show photographed individuals of the concept alone, where the pack has them, the others
-drawings that pretraining never sees. The inbox is a farm of its own: with three photographed chickens in the
-pack none is left for it, so its individuals are drawings kept for it (held-out ones, and emoji no farm uses).
+The farm is the barnyard's source of pictures, and file names start with it, so the split keeps each farm on one side.
+Three farms show photographs alone, of the concept and of what is taken for it, where the pack has them; the others
+show drawings too, those of the concept never seen in pretraining. The inbox is a farm of its own: with three
+photographed chickens in the pack none is left for it, so its individuals are drawings kept for it (held-out ones, and
+emoji no farm uses).
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def plan_farms(pack: Pack, concept: str, seed: int) -> list[Farm]:
     close, related = set(near), set(akin)
     others = [c for c in akin if c not in close]
     clutter = [c for c in rest if c.is_photo and c not in related]
-    _deal(rng, near, [farm.near for farm in farms])
+    _deal(rng, [c for c in near if c.is_photo], [farm.near for farm in farms])
+    _deal(rng, [c for c in near if not c.is_photo], [farm.near for farm in _open_to_drawings(farms)])
     _deal(rng, [c for c in others if c.is_photo] or others, [farm.others for farm in farms])
     _deal(rng, clutter, [farm.clutter for farm in farms])
     _deal_backgrounds(rng, (b for b in pack.backgrounds if concept not in b.shows), farms)
@@ -84,16 +86,16 @@ def plan_farms(pack: Pack, concept: str, seed: int) -> list[Farm]:
 def _deal_individuals(rng: np.random.Generator, mine: Sequence[Cutout], farms: list[Farm]) -> None:
     """Photographs first, one farm after the other; then drawings, to farms that have none, whoever has fewest.
 
-    A farm with a photographed individual shows no drawn one: what counts there is photographs on photographs.
+    A farm with a photographed individual shows no drawn one: there it is photographs on photographs.
     """
     photos = [c for c in mine if c.is_photo]
     held_out = [c for c in mine if not c.is_photo and c.holdout]
     seen = [c for c in mine if not c.is_photo and not c.holdout]
     for at in rng.permutation(len(photos)):
         min(farms, key=lambda farm: len(farm.individuals)).individuals.append(photos[at])
-    open_to_drawings = [farm for farm in farms if not farm.individuals] or farms
+    drawn_on = [farm for farm in farms if not farm.individuals] or farms
     for at in rng.permutation(len(held_out)):
-        min(open_to_drawings, key=lambda farm: len(farm.individuals)).individuals.append(held_out[at])
+        min(drawn_on, key=lambda farm: len(farm.individuals)).individuals.append(held_out[at])
     spare = [seen[at] for at in rng.permutation(len(seen))]
     for farm in farms:
         if not farm.individuals:
@@ -101,12 +103,16 @@ def _deal_individuals(rng: np.random.Generator, mine: Sequence[Cutout], farms: l
     farms[-1].individuals += spare[:INBOX_DRAWINGS]
 
 
-def _deal(rng: np.random.Generator, cutouts: Sequence[Cutout], hands: list[list[Cutout]]) -> None:
-    """Photographs and drawings apart, so that every farm gets some of both."""
-    for is_photo in (True, False):
-        tier = [c for c in cutouts if c.is_photo == is_photo]
-        for turn, at in enumerate(rng.permutation(len(tier))):
-            hands[turn % len(hands)].append(tier[at])
+def _open_to_drawings(farms: Sequence[Farm]) -> Sequence[Farm]:
+    """Farms whose hard negatives may be drawn: not where photographs stand, as far as those have photographed ones."""
+    drawn = [farm for farm in farms if not any(c.is_photo for c in farm.individuals)]
+    return drawn if drawn and all(farm.near for farm in farms) else farms
+
+
+def _deal(rng: np.random.Generator, cutouts: Sequence[Cutout], hands: Sequence[list[Cutout]]) -> None:
+    """One after the other, in an order of their own."""
+    for turn, at in enumerate(rng.permutation(len(cutouts))):
+        hands[turn % len(hands)].append(cutouts[at])
 
 
 def _deal_backgrounds(rng: np.random.Generator, all_of_them: Iterable[Background], farms: list[Farm]) -> None:

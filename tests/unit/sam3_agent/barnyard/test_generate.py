@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,19 @@ def test_each_photographed_chicken_has_its_own_farm_and_the_inbox_has_none(pack:
     assert sorted(photographed) == [0, 0, 0, 1, 1, 1]
     assert not any(c.is_photo for c in inbox.individuals) and len(inbox.individuals) > 5
     assert all(c.holdout for farm in farms for c in farm.individuals), "pretraining has seen none of them"
+
+
+def test_where_the_chicken_is_a_photograph_everything_is(pack: Pack) -> None:
+    farms = [farm for farm in plan_farms(pack, "chicken", seed=7) if any(c.is_photo for c in farm.individuals)]
+    assert len(farms) == 3 and all(c.is_photo for farm in farms for c in farm.cutouts())
+
+
+def test_a_farm_of_photographs_takes_drawn_negatives_where_there_are_no_others(pack: Pack) -> None:
+    birds = [c for c in pack.cutouts if c.kind == "bird"]
+    chickens = [c for c in birds if "chicken" in c.synonyms]
+    drawn = [c for c in birds if not c.is_photo and "chicken" not in c.synonyms]
+    for farm in plan_farms(replace(pack, cutouts=(*chickens, *drawn)), "chicken", seed=7):
+        assert farm.near
 
 
 def test_negatives_are_hard(pack: Pack) -> None:
