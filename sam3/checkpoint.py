@@ -11,14 +11,13 @@ folder or the hub), or any path.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sam3.errors import BadCheckpoint, BadInput
+from sam3.errors import BadCheckpoint
+from sam3.folders import fresh_folder
 from sam3.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -144,16 +143,14 @@ def save_checkpoint(
         tokenizer_file: the `tokenizer.json` to carry along.
         dtype: to store floating-point weights in; as they are when None.
         extra: further text files, name -> content.
+
+    Raises:
+        BadInput: the folder cannot be written, or the disk is full; the old one is as it was.
     """
     from safetensors.torch import save_file
 
     target = Path(folder)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    except OSError as error:
-        raise BadInput(f"{target}: cannot be written ({error.strerror}). Free or unlock the folder.") from error
-    try:
+    with fresh_folder(target) as fresh:
         state = {}
         for name, tensor in model.state_dict().items():
             plain = tensor.detach().cpu().contiguous()
@@ -166,23 +163,7 @@ def save_checkpoint(
             (fresh / name).write_text(text, encoding="utf-8")
         for path in fresh.iterdir():
             path.chmod(0o644)  # safetensors writes private files
-        fresh.chmod(0o755)
-        swap_folder(fresh, target)
-    except OSError as error:
-        raise BadInput(f"{target}: cannot be written ({error.strerror}). Free or unlock the folder.") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return target
-
-
-def swap_folder(fresh: Path, target: Path) -> None:
-    """Put `fresh` in the place of `target`; the old one is gone only after the new one stands."""
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        os.replace(target, old)
-    os.replace(fresh, target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def weights_sha256(folder: Path) -> str:

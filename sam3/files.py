@@ -6,6 +6,7 @@ target and moved over it, so a process killed at any moment leaves the old file 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sam3.errors import BadInput
+from sam3.errors import BadInput, Sam3AgentError
+
+# what is behind a failed write when the disk is: full, locked, broken, or something else in the place
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LOCKED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
+_DISK = frozenset(_FULL | _LOCKED | _TAKEN)
+# the same from libraries that have errors of their own (safetensors, SQLite)
+_SAID = ("No space left on device", "database or disk is full", "Read-only file system", "readonly database")
 
 
 @contextmanager
@@ -81,3 +90,36 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     """
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def disk_trouble(error: BaseException, where: str | os.PathLike[str] | None = None) -> BadInput | None:
+    """What people are told when a disk is behind `error`; None when it is not.
+
+    Args:
+        where: what was being written; the file that the error names when None.
+    """
+    if isinstance(error, OSError) and error.errno in _DISK:
+        said = error.strerror
+        named = error.filename2 or error.filename  # of a copy, the second is the one that is written
+    elif not isinstance(error, Sam3AgentError) and any(words in str(error) for words in _SAID):
+        said, named = str(error).strip().splitlines()[0][:200], None
+    else:
+        return None
+    what = f"{where}: cannot be written" if where else f"{named or 'the disk'}: cannot be used"
+    return BadInput(f"{what} ({said}). Free or unlock it and give the same command again.")
+
+
+@contextmanager
+def disk_named(where: str | os.PathLike[str]) -> Iterator[None]:
+    """A disk that is full or locked inside the block is one line about `where`.
+
+    Raises:
+        BadInput: it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        said = disk_trouble(error, where)
+        if said is None:
+            raise
+        raise said from error

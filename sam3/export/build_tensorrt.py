@@ -19,18 +19,17 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from sam3.checkpoint import swap_folder
 from sam3.errors import BadCheckpoint, BadConfig, Sam3AgentError, Unavailable
 from sam3.export.cut import parts
 from sam3.export.half import half
 from sam3.files import read_json, write_json
+from sam3.folders import fresh_folder
 
 PRECISIONS = ("fp32", "fp16", "fp8")
 DTYPES = {"fp32": "float32", "fp16": "float16", "fp8": "float8"}
@@ -179,12 +178,10 @@ def build(
         known = ", ".join(n for n in dir(trt.ComputeCapability) if n.startswith("SM"))
         raise BadConfig(f"target {target!r}: expected one of {known}.", field="target")
     record = read_json(graphs / "export.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
     cache_file = output / "timing.cache"
     cache = cache_file.read_bytes() if cache_file.is_file() else b""
     about: dict[str, Any] = {"parts": {}, "trtexec": {}}
-    try:
+    with fresh_folder(output) as fresh:
         for name, model in tqdm(parts(graphs).items(), desc="build", unit="engine"):
             typed = in_precision(name, model, precision, int(record["image_size"]), pictures)
             shapes = shapes_of(typed, int(record["queries"]))
@@ -208,10 +205,6 @@ def build(
             raise BadCheckpoint(
                 f"the engines do not say what the graphs say: {'; '.join(reasons)}. They were not kept."
             )
-        fresh.chmod(0o755)
-        swap_folder(fresh, output)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return about
 
 

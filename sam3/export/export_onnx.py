@@ -12,7 +12,6 @@ import argparse
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +22,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sam3.checkpoint import Checkpoint, load_checkpoint, swap_folder
+from sam3.checkpoint import Checkpoint, load_checkpoint
 from sam3.detector import BoxPrompts
 from sam3.errors import BadCheckpoint, BadConfig, Sam3AgentError
 from sam3.export.graphs import CUTS, Decoder, ImageEncoder, TextEncoder
 from sam3.fast.detector import FastDetector
 from sam3.files import read_json, write_json
+from sam3.folders import fresh_folder
 
 COMPONENTS = {"encoder": "image_encoder", "text": "text_encoder", "decoder": "decoder"}
 TOLERANCE = 1e-4
@@ -137,9 +137,7 @@ def export(
     loaded = load_checkpoint(checkpoint)
     chosen = list(COMPONENTS) if component == "all" else [component]
     target = Path(output)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with fresh_folder(target) as fresh:
         if component != "all" and target.is_dir():
             shutil.copytree(target, fresh, dirs_exist_ok=True)
         record = _record(loaded, fresh)
@@ -153,10 +151,6 @@ def export(
             record["end_to_end_difference"] = check_whole(loaded, fresh)
         shutil.copyfile(loaded.folder / "tokenizer.json", fresh / "tokenizer.json")
         write_json(fresh / "export.json", record)
-        fresh.chmod(0o755)
-        swap_folder(fresh, target)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return record
 
 

@@ -14,15 +14,14 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sam3.checkpoint import swap_folder
 from sam3.errors import BadCheckpoint, Sam3AgentError
 from sam3.export.graphs import CUTS
 from sam3.files import read_json, write_json
+from sam3.folders import fresh_folder
 
 if TYPE_CHECKING:
     from sam3.eval.parity import Asked
@@ -44,9 +43,7 @@ def quantise(
     from sam3.eval.parity import compare, judge
 
     record = read_json(graphs / "export.json") | {"dtype": "int8"}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    try:
+    with fresh_folder(output) as fresh:
         for name in CUTS:
             eight_bits(graphs / f"{name}.onnx", fresh / f"{name}.onnx")
         write_json(fresh / "export.json", record)
@@ -58,10 +55,6 @@ def quantise(
         if reasons := judge(parity, exact=False):
             raise BadCheckpoint(f"INT8 does not say what {graphs} says: {'; '.join(reasons)}. It was not kept.")
         outcome = sizes(graphs, fresh) | parity.to_json()
-        fresh.chmod(0o755)
-        swap_folder(fresh, output)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return outcome
 
 

@@ -34,6 +34,7 @@ from sam3.train.loaders import training_loader, validation_loader
 from sam3.train.log import set_aside, whole_log
 from sam3.train.lora import Adapters, adapt
 from sam3.train.memory import checkpoint_activations, largest_batch
+from sam3.train.saving import WholeCheckpoints, clear_leftovers, read_state
 from sam3.train.stop import StopInTime, environments
 from sam3.train.watch import Watch
 from sam3.train.world import World, barrier, gather_rows
@@ -117,6 +118,7 @@ class Run:
         """
         if not self.world.first:
             return
+        clear_leftovers(self.work)
         held = self.work / "identity.json"
         if held.is_file() and read_json(held) != json.loads(json.dumps(self.identity)):
             print(f"{self.work} holds another run (config, data or weights differ): starting over", flush=True)
@@ -202,7 +204,7 @@ class Run:
     def _steps_done(self) -> int:
         if not self.last.is_file():
             return 0
-        return int(torch.load(self.last, weights_only=True, map_location="cpu")["global_step"])
+        return int(read_state(self.last)["global_step"])
 
     def _trainer(self) -> L.Trainer:
         settings = self.config.trainer
@@ -212,7 +214,7 @@ class Run:
             strategy=self._strategy(),
             devices=self.world.per_node,
             num_nodes=self.world.nodes,
-            plugins=environments(),
+            plugins=[*environments(), WholeCheckpoints()],
             use_distributed_sampler=False,
             precision=precision(settings.precision, self.gpus),  # type: ignore[arg-type]
             max_steps=self.total_steps,
@@ -259,7 +261,7 @@ class Run:
         chosen, score = best_checkpoint(self.work)
         if not self.world.first:
             return Path(self.config.train.out)
-        state = torch.load(chosen, weights_only=True, map_location="cpu")["state_dict"]
+        state = read_state(chosen)["state_dict"]
         self.base.model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
         if self.adapters:
             self.adapters.merge()

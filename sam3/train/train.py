@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sam3.errors import BadConfig, Sam3AgentError
+from sam3.files import disk_trouble
 from sam3.train.config import TrainConfig, compose, plain
 from sam3.train.launch import Launch, on_this_machine, sweep
 from sam3.train.time_limit import minutes
@@ -160,6 +161,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("SAM3_AGENT_DEBUG"):
             raise
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        mendable = disk_trouble(error)
+        if mendable is None or os.environ.get("SAM3_AGENT_DEBUG"):
+            raise
+        print(f"error: {mendable}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)

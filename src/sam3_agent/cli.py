@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from sam3.errors import Sam3AgentError
+from sam3.files import disk_trouble
 
 # verb -> (module:function, one line for --help), in the order of the pipeline
 VERBS: dict[str, tuple[str, str]] = {
@@ -128,6 +129,12 @@ def main(argv: list[str] | None = None) -> Any:
         if os.environ.get("SAM3_AGENT_DEBUG"):
             raise
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        mendable = disk_trouble(error)
+        if mendable is None or os.environ.get("SAM3_AGENT_DEBUG"):
+            raise
+        print(f"error: {mendable}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, SystemExit) as end:  # typer turns Ctrl-C into SystemExit(130)
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:

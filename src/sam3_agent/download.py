@@ -27,8 +27,8 @@ def take_folder(source: Path, target: Path) -> Path:
         BadCheckpoint: not a whole checkpoint; nothing is written.
         BadInput: `target` cannot be written, or is the source itself.
     """
-    from sam3.checkpoint import swap_folder
     from sam3.checkpoint_files import weights_problem
+    from sam3.folders import swap_folder
     from sam3.tokenizer import build_tokenizer_file
 
     if source.resolve() == target.resolve():

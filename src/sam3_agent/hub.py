@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sam3.checkpoint import swap_folder
 from sam3.errors import BadCheckpoint, BadInput, Unavailable
 from sam3.files import read_json, write_json
+from sam3.folders import swap_folder
 from sam3_agent.hardware.disk import GB, nearest_folder
 from sam3_agent.transfer import get_resumed
 

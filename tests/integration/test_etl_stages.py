@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from raw_folder import RawFolder, labelme_shape
 
 from sam3.errors import BadInput
 from sam3_agent.cli import main
-from sam3_agent.etl.saco import read_saco
+from sam3_agent.etl.saco import SacoWriter, read_saco
 
 HEN = "0 0.5 0.5 0.4 0.4"
 STAR = labelme_shape("Rooster", [(5, 5), (40, 40), (40, 5), (5, 40)])
@@ -395,3 +397,18 @@ def test_split_refuses_a_path_out_of_the_folder(raw: RawFolder, project: Path) -
     row = {"id": 4, "file_name": "../secret.jpg", "text_input": "hen", "height": 9, "width": 9}
     with pytest.raises(BadInput, match=r"images id 4: file_name \.\./secret\.jpg leads out"):
         choose_sides(SacoFile([row], []), raw.root / "images", 0.2, 7)
+
+
+def test_a_full_temporary_folder_is_one_line_and_leaves_the_old_file(
+    raw: RawFolder, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pairs wait there while the folder is read."""
+    run("etl")
+    before = (project / "data/saco/pairs.json").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SacoWriter, "_put", full)
+    assert f"{tempfile.gettempdir()}: cannot be written (No space left on device)" in refused(capsys, "etl")
+    assert (project / "data/saco/pairs.json").read_bytes() == before

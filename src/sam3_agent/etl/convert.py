@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sam3.errors import BadInput
-from sam3.files import atomic_write, write_json
+from sam3.files import atomic_write, disk_named, write_json
 from sam3_agent.etl.catalogue import Catalogue, Entry
 from sam3_agent.etl.labels_yolo import read_class_names
 from sam3_agent.etl.naming import Vocabulary
@@ -46,9 +46,10 @@ def etl(
     """Turn a folder of pictures and YOLO or LabelMe labels into SA-Co pairs."""
     settings = load_params(params)
     folder = raw or Path(settings.data.raw)
-    catalogue = Catalogue(folder)
-    pairing = pairing_of(folder, catalogue, settings, verify_pixels=verify_pixels)
-    tally = run_etl(catalogue, pairing, None if dry_run else out, None if dry_run else reports)
+    with disk_named(tempfile.gettempdir()):  # what is read and judged waits there
+        catalogue = Catalogue(folder)
+        pairing = pairing_of(folder, catalogue, settings, verify_pixels=verify_pixels)
+        tally = run_etl(catalogue, pairing, None if dry_run else out, None if dry_run else reports)
     console = Console()
     console.print(tally.table())
     for warning in tally.warnings:

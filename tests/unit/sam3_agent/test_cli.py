@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -20,6 +21,8 @@ def verb_for_tests(
         raise BadInput("nobody: not a name.\nGive another one.")
     if name == "bug":
         raise ZeroDivisionError("a bug")
+    if name == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "out/x.json")
     if name == "interrupt":
         raise KeyboardInterrupt
     print(f"hello {name} " * times)
@@ -103,3 +106,10 @@ def test_help_needs_no_heavy_library() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
+
+
+def test_a_full_disk_is_one_line_wherever_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("greet", "full") == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: out/x.json: cannot be used (No space left on device)")
+    assert len(printed.err.strip().splitlines()) == 1
