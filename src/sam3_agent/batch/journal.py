@@ -5,6 +5,7 @@ The first line says what was asked of whom; answers to another question are neve
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sam3.errors import BadInput
+from sam3.files import disk_named
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,9 @@ class Journal:
         self.path, self.asked = path, asked
         self.lines: dict[str, Line] = {}
         self._good = 0  # bytes that are whole lines
-        if path.is_file() and path.stat().st_size:
-            self._read()
+        if path.exists():
+            with disk_named(path):
+                self._read()
 
     def done(self, file: str, stamp: str) -> bool:
         """Whether this picture, unchanged, was answered."""
@@ -71,14 +74,21 @@ class Journal:
 
     @contextmanager
     def writing(self) -> Iterator[IO[str]]:
-        """The open file, for `add`; what a killed run left half-written is cut off."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self._good:
-            os.truncate(self.path, self._good)
-        with self.path.open("a", encoding="utf-8") as stream:
-            if not self._good:
-                _put(stream, asdict(self.asked))
-            yield stream
+        """The open file, for `add`; what a killed run left half-written is cut off.
+
+        Raises:
+            BadInput: another batch is writing it, it holds answers to something else, or the disk is full or locked.
+        """
+        with disk_named(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as stream:
+                _alone(stream, self.path)
+                self._good = 0
+                self._read()  # another batch may have ended since
+                os.truncate(self.path, self._good)
+                if not self._good:
+                    _put(stream, asdict(self.asked))
+                yield stream
 
     def add(self, stream: IO[str], line: Line) -> None:
         """One more picture."""
@@ -87,22 +97,40 @@ class Journal:
 
     def _read(self) -> None:
         with self.path.open("rb") as stream:
-            for number, data in enumerate(stream):
+            for number, data in enumerate(stream, start=1):
+                if not data.endswith(b"\n"):
+                    return  # the end of a killed run
+                self._good += len(data)
                 try:
                     row = json.loads(data)
                 except ValueError:
-                    break  # the end of a killed run
-                if not data.endswith(b"\n"):
-                    break
-                if number == 0 and row != asdict(self.asked):
-                    other = row.get("query") if isinstance(row, dict) else None
-                    raise BadInput(f"{self.path}: holds answers to {other!r}, or of other weights. Give another --out.")
-                if number:
-                    line = Line(**row)
+                    row = None  # damaged: its picture is asked about again
+                if number == 1 and row != asdict(self.asked):
+                    other = repr(row["query"]) if isinstance(row, dict) and "query" in row else "something else"
+                    raise BadInput(f"{self.path}: holds answers to {other}, or of other weights. Give another --out.")
+                if number > 1 and row is not None:
+                    line = self._line(row, number)
                     self.lines[line.file] = line
-                self._good += len(data)
+
+    def _line(self, row: Any, number: int) -> Line:
+        try:
+            line = Line(**row)
+        except TypeError as error:
+            said = f"{self.path}, line {number}: not written by this version. Remove the file, or give another --out."
+            raise BadInput(said) from error
+        return line
+
+
+def _alone(stream: IO[str], path: Path) -> None:
+    """Two batches in one file would take turns at cutting each other off."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BadInput(f"{path}: another batch is writing it. Wait for it, or give another --out.") from None
+    except OSError:  # a file system without locks
+        pass
 
 
 def _put(stream: IO[str], row: dict[str, Any]) -> None:
-    stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    stream.write(json.dumps(row) + "\n")  # ASCII: a name need not be UTF-8
     stream.flush()

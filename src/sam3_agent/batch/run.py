@@ -39,6 +39,7 @@ def batch(
     readers: Annotated[int, typer.Option(min=1, max=64, help="Pictures read at the same time.")] = 4,
 ) -> None:
     """Ask one question about many pictures; COCO and CSV come out."""
+    from sam3_agent.batch.tables import printable
     from sam3_agent.conversation import Agent
     from sam3_agent.understanding.language_model import LanguageModel
 
@@ -51,9 +52,10 @@ def batch(
     journal = carry_out(agent, query, files, out, readers)
     for path in write(journal, files, out, form):
         print(path)
-    problems = [line for line in journal.lines.values() if line.problem]
+    lines = (journal.lines[str(file)] for file in files)  # the journal may hold more than was asked for now
+    problems = [line for line in lines if line.problem]
     for line in problems[:10]:
-        print(f"left out: {line.problem}")
+        print(f"left out: {printable(line.problem)}")
     print(f"{len(files) - len(problems)} pictures answered, {len(problems)} left out")
 
 
@@ -97,9 +99,9 @@ def carry_out(agent: Agent, query: str, files: Sequence[Path], out: Path, reader
     if not understand(query).drafts and agent.planner is None:
         raise BadInput(f"{query!r}: not understood. Ask, for example, 'how many dogs?' or 'find the red cars'.")
     journal = Journal(out / "journal.jsonl", Asked(query, agent.threshold, version_of(agent.engine)))
-    todo = [file for file in files if not journal.done(str(file), stamp(file))]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as progress, journal.writing() as stream:
+    with journal.writing() as stream, Progress(*columns, transient=True) as progress:
+        todo = [file for file in files if not journal.done(str(file), stamp(file))]
         bar = progress.add_task("asking", total=len(files), completed=len(files) - len(todo))
         for group in read_ahead(todo, readers):
             _encode(agent, [medium for _, medium in group if not isinstance(medium, Sam3AgentError)])

@@ -17,9 +17,10 @@ def write_coco(path: Path, lines: Sequence[Line]) -> Path:
 
     answered = [line for line in lines if not line.problem]
     names = sorted({row["label"] for line in answered for row in line.annotations})
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, line in enumerate(answered, start=1):
-        images.append({"id": number, "file_name": line.file, "height": line.height, "width": line.width})
+        images.append({"id": number, "file_name": printable(line.file), "height": line.height, "width": line.width})
         for row in line.annotations:
             rle = {"size": row["segmentation"]["size"], "counts": row["segmentation"]["counts"].encode("ascii")}
             annotations.append(
@@ -43,7 +44,10 @@ def write_csv(folder: Path, lines: Sequence[Line]) -> list[Path]:
     _write(
         answers,
         ("file", "status", "answer", "found", "uncertain", "text", "problem"),
-        [[_cell(x.file), x.status, x.answer, len(x.annotations), x.uncertain, _cell(x.text), x.problem] for x in lines],
+        [
+            [_cell(x.file), x.status, x.answer, len(x.annotations), x.uncertain, _cell(x.text), _cell(x.problem)]
+            for x in lines
+        ],
     )
     _write(
         instances,
@@ -59,8 +63,14 @@ def _instance(row: dict[str, Any]) -> list[Any]:
     return [_cell(row["label"]), round(row["score"], 4), *corners, row.get("sure", True)]
 
 
+def printable(text: str) -> str:
+    """Text in UTF-8: bytes of a file's name that are none come as `\\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _cell(text: str) -> str:
     """A spreadsheet must not run a file's name."""
+    text = printable(text)
     return f"'{text}" if text[:1] in "=+-@\t\r" else text
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from scene_service import SCENES, SceneEngine
 import sam3.engines
 from sam3.errors import BadInput
 from sam3_agent import Agent
+from sam3_agent.batch.journal import Asked, Journal, Line
 from sam3_agent.batch.run import carry_out, listed, write
 
 
@@ -154,3 +157,92 @@ def test_a_file_name_is_no_formula(engine: SceneEngine, tmp_path: Path, monkeypa
     journal = carry_out(Agent(engine), "find the dogs", [name], tmp_path / "out")
     write(journal, [name], tmp_path / "out", "csv")
     assert all(not row["file"].startswith("=") for row in csv.DictReader((tmp_path / "out" / "answers.csv").open()))
+
+
+def test_two_batches_do_not_write_one_journal(tmp_path: Path) -> None:
+    """And the one that comes later knows what the other has answered since it looked."""
+    asked, path = Asked("find the dogs", 0.5, "m"), tmp_path / "journal.jsonl"
+    first, second = Journal(path, asked), Journal(path, asked)
+    with first.writing() as stream:
+        first.add(stream, Line("a.png", "1"))
+        with pytest.raises(BadInput, match="another batch is writing it"), second.writing():
+            pass
+    with second.writing() as stream:
+        assert second.done("a.png", "1")
+        second.add(stream, Line("b.png", "1"))
+    assert set(Journal(path, asked).lines) == {"a.png", "b.png"}
+
+
+def test_a_journal_of_another_version_is_one_line(tmp_path: Path) -> None:
+    asked, path = Asked("find the dogs", 0.5, "m"), tmp_path / "journal.jsonl"
+    with Journal(path, asked).writing() as stream:
+        stream.write('{"picture": "a.png"}\n')
+    with pytest.raises(BadInput, match="line 2: not written by this version"):
+        Journal(path, asked)
+
+
+def test_a_disk_that_fills_up_is_one_line_and_what_was_answered_stays(tmp_path: Path) -> None:
+    asked, path = Asked("find the dogs", 0.5, "m"), tmp_path / "out/journal.jsonl"
+    journal = Journal(path, asked)
+    with pytest.raises(BadInput, match=r"journal\.jsonl: cannot be written \(No space"), journal.writing() as stream:
+        journal.add(stream, Line("a.png", "1"))
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert set(Journal(path, asked).lines) == {"a.png"}
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="cannot be written"), Journal(tmp_path / "file/journal.jsonl", asked).writing():
+        pass
+
+
+def test_a_name_that_is_no_utf8_is_a_row_like_others(
+    engine: SceneEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in (b"dog\xff.png", b"broken\xfe.png", b"new\nline.png"):
+        try:
+            (folder / os.fsdecode(name)).write_bytes(b"no picture")
+        except OSError:
+            pytest.skip("this file system takes UTF-8 only")
+    Image.fromarray(engine.draw(SCENES["park"])).save(folder / os.fsdecode(b"dog\xff.png"))
+    for _ in range(2):  # the second reads the journal
+        assert run("batch", "find the dogs", str(folder), "--out", str(tmp_path / "out")) == 0
+    rows = list(csv.DictReader((tmp_path / "out/answers.csv").open(encoding="utf-8", newline="")))
+    names = {Path(row["file"]).name for row in rows}
+    assert names == {"broken\\udcfe.png", "dog\\udcff.png", "new\nline.png"}
+    assert "broken\\udcfe.png" in capsys.readouterr().out
+
+
+def test_a_damaged_line_costs_its_own_picture(tmp_path: Path) -> None:
+    asked, path = Asked("find the dogs", 0.5, "m"), tmp_path / "journal.jsonl"
+    journal = Journal(path, asked)
+    with journal.writing() as stream:
+        for name in "abc":
+            journal.add(stream, Line(name, "1"))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'{"file": "b"', b"\0\0\0\0\0\0\0\0\0\0\0\0"))
+    journal = Journal(path, asked)
+    with journal.writing() as stream:
+        assert set(journal.lines) == {"a", "c"}
+        journal.add(stream, Line("b", "1"))
+    assert set(Journal(path, asked).lines) == {"a", "b", "c"}
+
+
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    for content in (b"my diary\nday one\n", b"[]\n"):
+        path.write_bytes(content)
+        with pytest.raises(BadInput, match="something else"):
+            Journal(path, Asked("find the dogs", 0.5, "m"))
+        assert path.read_bytes() == content
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(BadInput, match="cannot be written"):
+        Journal(path, Asked("find the dogs", 0.5, "m"))
+
+
+def test_fewer_pictures_than_before_are_counted_as_such(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for pictures in (folder, folder / "p00.png"):
+        assert run("batch", "find the dogs", str(pictures), "--out", str(tmp_path / "out")) == 0
+    assert "1 pictures answered, 0 left out" in capsys.readouterr().out
