@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from sam3.errors import BadInput, Sam3AgentError, Unavailable
+from sam3.files import disk_trouble
 
 log = structlog.get_logger(__name__)
 STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
@@ -76,6 +77,14 @@ def status_of(error: Sam3AgentError) -> int:
     return 500
 
 
+def no_room(error: BaseException | None) -> Refused | None:
+    """The refusal when our own disk is behind an error: where it is and how it is called is nobody's business."""
+    if error is None or disk_trouble(error) is None:
+        return None
+    log.error("disk", problem=str(error))
+    return Refused(503, "storage", "There is no room here to keep what was sent. Try again later.", retry_after=30)
+
+
 def body_of(error: Sam3AgentError, request_id: str | None = None) -> dict[str, Any]:
     """The JSON of an error."""
     said = str(error).encode("utf-8", "replace").decode()  # half a surrogate pair cannot be sent
@@ -110,8 +119,17 @@ def install(app: FastAPI) -> None:
         said = Refused(422, "invalid_request", f"{where or 'body'}: {first['msg']}", field=where or None)
         return response_of(said, request.state.request_id)
 
+    @app.exception_handler(OSError)
+    async def of_the_disk(request: Request, error: OSError) -> JSONResponse:
+        refused = no_room(error)
+        if refused is None:
+            raise error
+        return response_of(refused, request.state.request_id)
+
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> JSONResponse:
+        if refused := no_room(error.__cause__):  # FastAPI calls it an error in the body
+            return response_of(refused, request.state.request_id)
         code = STATUS_CODES.get(error.status_code, "http_error")
         said = Refused(error.status_code, code, f"{request.method} {request.url.path[:200]}: {error.detail}")
         response = response_of(said, request.state.request_id)

@@ -20,7 +20,7 @@ from sam3_agent.execution.outcome import Outcome
 from sam3_agent.reply import Reply
 from sam3_agent.service.answers import found_of, medium_of, result_of, to_api
 from sam3_agent.service.clip_answers import news_of, pieces_of
-from sam3_agent.service.errors import Refused
+from sam3_agent.service.errors import Refused, no_room
 from sam3_agent.service.forms import Masks
 from sam3_agent.service.live import Asked
 from sam3_agent.service.state import Service
@@ -89,7 +89,10 @@ async def told(
             await service.run(lambda: work(tell, watch), clip=clip)
         except Sam3AgentError as error:
             await queue.put(error)
-        except Exception:
+        except Exception as error:
+            if refused := no_room(error):
+                await queue.put(refused)
+                return
             log.exception("failed while streaming")
             said = f"Something went wrong here. Say this when you report it: {request_id}"
             await queue.put(Refused(500, "internal", said))

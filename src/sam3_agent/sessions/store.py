@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,7 @@ class SessionStore:
         clock: seconds since 1970; tests put their own here.
 
     Raises:
-        Unavailable: the database cannot be reached.
+        Unavailable: the database cannot be reached; so do all methods, when it is full or locked.
     """
 
     def __init__(self, url: str = DEFAULT_URL, *, ttl: float = WEEK, clock: Callable[[], float] = time.time) -> None:
@@ -116,7 +117,7 @@ class SessionStore:
     def create(self, owner: str) -> str:
         """A new conversation's id: 128 random bits."""
         number = secrets.token_urlsafe(16)
-        with self._engine.begin() as db:
+        with self._begin() as db:
             db.execute(insert(CONVERSATIONS).values(id=number, owner=owner, used=self._clock(), state=""))
         return number
 
@@ -126,7 +127,7 @@ class SessionStore:
         Raises:
             BadInput: there is none, it has expired, or it is somebody else's: nobody can tell which.
         """
-        with self._engine.begin() as db:
+        with self._begin() as db:
             self._owned(db, number, owner)
             row = db.execute(select(CONVERSATIONS.c.state).where(CONVERSATIONS.c.id == number)).one()
             rows = list(
@@ -141,7 +142,7 @@ class SessionStore:
         Raises:
             BadInput: as `load`.
         """
-        with self._engine.begin() as db:
+        with self._begin() as db:
             return self._owned(db, number, owner)
 
     def save(
@@ -154,7 +155,7 @@ class SessionStore:
             turn: `id`, `query` and `reply` (JSON-ready).
         """
         now = self._clock()
-        with self._engine.begin() as db:
+        with self._begin() as db:
             self._owned(db, number, owner)
             for at, medium in new.items():
                 original = medium.frames[0].original or (None, None)
@@ -172,7 +173,7 @@ class SessionStore:
 
     def turns(self, number: str, owner: str, limit: int = 200) -> list[dict[str, Any]]:
         """What was asked and answered, oldest first. Raises like `load`."""
-        with self._engine.begin() as db:
+        with self._begin() as db:
             self._owned(db, number, owner)
             chosen = select(TURNS).where(TURNS.c.conversation == number).order_by(TURNS.c.at.desc()).limit(limit)
             rows = list(db.execute(chosen))
@@ -180,13 +181,13 @@ class SessionStore:
 
     def forget(self, number: str, owner: str) -> None:
         """Delete a conversation. Raises like `load`."""
-        with self._engine.begin() as db:
+        with self._begin() as db:
             self._owned(db, number, owner)
             _delete(db, [number])
 
     def sweep(self) -> int:
         """Delete what has expired; how many that were."""
-        with self._engine.begin() as db:
+        with self._begin() as db:
             old = select(CONVERSATIONS.c.id).where(CONVERSATIONS.c.used < self._clock() - self.ttl).limit(1000)
             numbers = [row.id for row in db.execute(old)]
             _delete(db, numbers)
@@ -195,7 +196,7 @@ class SessionStore:
     def note(self, owner: str, reply: str, verdict: str, content: dict[str, Any]) -> int:
         """Keep what somebody thought of a reply; its number."""
         row = {"owner": owner, "reply": reply, "verdict": verdict, "content": json.dumps(content)}
-        with self._engine.begin() as db:
+        with self._begin() as db:
             key: Any = db.execute(insert(FEEDBACK).values(at=self._clock(), **row)).inserted_primary_key
         return int(key[0])
 
@@ -203,20 +204,20 @@ class SessionStore:
         """Whether a reply was given to this owner."""
         both = TURNS.c.conversation == CONVERSATIONS.c.id
         asked = select(func.count()).select_from(TURNS.join(CONVERSATIONS, both))
-        with self._engine.begin() as db:
+        with self._begin() as db:
             return bool(db.execute(asked.where(TURNS.c.id == turn, CONVERSATIONS.c.owner == owner)).scalar())
 
     def answered(self, owner: str, turn: str) -> Answered | None:
         """What a stored turn of this owner was about; None when it is not kept."""
         both = TURNS.c.conversation == CONVERSATIONS.c.id
         chosen = select(TURNS.c.query, TURNS.c.reply).select_from(TURNS.join(CONVERSATIONS, both))
-        with self._engine.begin() as db:
+        with self._begin() as db:
             row = db.execute(chosen.where(TURNS.c.id == turn, CONVERSATIONS.c.owner == owner)).first()
         return None if row is None else of_turn(row.query, json.loads(row.reply))
 
     def feedback(self, limit: int = 1000) -> list[dict[str, Any]]:
         """What people thought, newest first."""
-        with self._engine.begin() as db:
+        with self._begin() as db:
             rows = list(db.execute(select(FEEDBACK).order_by(FEEDBACK.c.id.desc()).limit(limit)))
         return [
             {"id": r.id, "owner": r.owner, "reply": r.reply, "at": r.at, "verdict": r.verdict, **json.loads(r.content)}
@@ -235,6 +236,19 @@ class SessionStore:
     def close(self) -> None:
         """End the connections."""
         self._engine.dispose()
+
+    @contextmanager
+    def _begin(self) -> Iterator[Any]:
+        """One transaction; when the database is full, locked or away, nothing of it is kept."""
+        try:
+            with self._engine.begin() as db:
+                yield db
+        except SQLAlchemyError as error:
+            # the driver's words only: SQLAlchemy repeats what was to be written, which may be somebody's picture
+            reason = _line(getattr(error, "orig", None) or error)
+            raise Unavailable(
+                f"the database of the conversations cannot be used ({reason}). Try again later.", field="session"
+            ) from error
 
     def _owned(self, db: Any, number: str, owner: str) -> float:
         chosen = select(CONVERSATIONS.c.used).where(CONVERSATIONS.c.id == number, CONVERSATIONS.c.owner == owner)

@@ -114,3 +114,20 @@ def test_a_damaged_row_is_one_line(damage: dict[str, object]) -> None:
     state = {**saved(Agent(SceneEngine()).session()), **damage}
     with pytest.raises(BadInput, match="cannot be read"):
         restored(Agent(SceneEngine()), state, [])
+
+
+def test_a_full_database_is_one_line_and_keeps_what_it_had(opened: Opened) -> None:
+    """In SQLite's own words, and without what was to be written: it may be somebody's picture."""
+    store = opened()
+    number = store.create("ann")
+    with store._engine.begin() as db:
+        pages = db.exec_driver_sql("PRAGMA page_count").scalar()
+        db.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(Unavailable, match=r"database or disk is full") as refused:
+        store.save(number, "ann", {"a": "x" * 100_000}, {0: noise(200, 200)})
+    assert len(str(refused.value)) < 200
+    assert store.load(number, "ann").state is None
+    with store._engine.begin() as db:
+        db.exec_driver_sql("PRAGMA max_page_count=1000000")
+    store.save(number, "ann", {"a": 1}, {0: noise()})
+    assert store.load(number, "ann").state == {"a": 1}
