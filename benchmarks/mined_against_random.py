@@ -4,8 +4,9 @@
     python benchmarks/mined_against_random.py --budgets 4 8 --seeds 1 --base 24 --looks 40 --epochs 1   # to see it run
 
 For every seed and budget, `mine_batch` hands out a batch once by value and once at random from the same pictures that were
-looked at; the annotator who knows the generator's truth corrects its LabelMe files; the corrected pairs join the same base
-of labelled pairs, the same recipe trains on them from the same weights, and cgF1 is measured on the same validation pairs.
+looked at, by the model trained on the base, as a champion would; the annotator who knows the generator's truth corrects
+its LabelMe files; the corrected pairs join the same base of labelled pairs, the same recipe trains on them from the same
+starter weights, and cgF1 is measured on the same validation pairs.
 Every point is kept (--work): interrupted, the same command goes on, and a training goes on from its last step. The claim
 "at least the same gain with half the labels" is checked at every budget whose half was measured, too.
 """
@@ -68,7 +69,7 @@ def annotated_batch(work: Path, seed: int, arm: str, budget: int, looks: int, ch
         return out / "pairs.json"
     settings = MineSettings(
         inbox=str(ROOT / "data/inbox"), concept=read_json(ROOT / "data/inbox_truth.json")["concept"],
-        checkpoint=checkpoint, out=place / "to_annotate", work=work / "looked_at", name="batch", budget=budget,
+        checkpoint=checkpoint, out=place / "to_annotate", work=work / f"seed-{seed}/looked_at", name="batch", budget=budget,
         looks=looks, fill=True, strategy="value" if arm == "mined" else "random", seed=seed,
     )  # fmt: skip
     batch = mine_batch(settings)
@@ -137,7 +138,8 @@ def point(work: Path, seed: int, arm: str, budget: int, asked: argparse.Namespac
     if kept.is_file():
         return dict(read_json(kept))
     place = kept.parent
-    extra = annotated_batch(work, seed, arm, budget, asked.looks, asked.checkpoint) if budget else None
+    champion = str(work / f"seed-{seed}/base-0/weights")
+    extra = annotated_batch(work, seed, arm, budget, asked.looks, champion) if budget else None
     train, images = joined(base_pairs(work, seed, asked.base), extra, place)
     weights = trained(train, images, place, seed, asked.epochs, asked.checkpoint, asked.config)
     row = {"seed": seed, "arm": arm, "labels": budget, **measured(weights, asked.limit)}

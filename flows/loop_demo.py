@@ -9,7 +9,6 @@ summary.json. Interrupted, the same command goes on; `rm -r outputs/loop-demo` s
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import threading
@@ -22,13 +21,15 @@ import typer
 from flows.demo_site import Site, post
 from flows.journal import Journal
 from sam3.errors import Sam3AgentError, Unavailable
-from sam3.files import read_json, write_json
+from sam3.files import atomic_write, read_json, write_json
 
 Size = Literal["small", "full"]
-SMALL = {  # lines of params.yaml, and of configs/loop.yaml
-    "params.yaml": {"pictures": "96", "inbox": "60", "epochs": "1", "bootstrap": "50"},
-    "configs/loop.yaml": {"seconds": "20", "every": "1", "min_requests": "10", "resamples": "200"},
-}
+SMALL = {  # knobs by file
+    "params.yaml": {"barnyard.pictures": 96, "barnyard.inbox": 60, "train.epochs": 1, "evaluate.bootstrap": 50},
+    "configs/loop.yaml": {
+        "canary.seconds": 20, "canary.every": 1, "canary.min_requests": 10, "promotion.resamples": 200,
+    },
+}  # fmt: skip
 SERVERS = ("redis", "prefect", "mlflow", "label-studio")
 
 
@@ -68,14 +69,25 @@ def make_project(project: Path, size: Size) -> bool:
         subprocess.run(["git", "clone", "--quiet", f"file://{source}", str(project)], check=True)
     if size == "small":
         for file, values in SMALL.items():
-            text = (project / file).read_text(encoding="utf-8")
-            for key, value in values.items():
-                text = re.sub(rf"(?m)^(\s+{key}:\s*)[^\s#]+", rf"\g<1>{value}", text, count=1)
-            (project / file).write_text(text, encoding="utf-8")
+            turn_down(project / file, values)
     for name, value in (("user.name", "the loop"), ("user.email", "loop@example.com")):
         subprocess.run(["git", "config", name, value], cwd=project, check=True)
     subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-am", f"loop demo, {size}"], cwd=project, check=True)
     return True
+
+
+def turn_down(file: Path, values: dict[str, int]) -> None:
+    """Set knobs ("canary.every") of a YAML file; its comments stay."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    settings = yaml.load(file)
+    for name, value in values.items():
+        section, key = name.split(".")
+        settings[section][key] = value
+    with atomic_write(file) as stream:
+        yaml.dump(settings, stream)
 
 
 def first_model(site: Site) -> bool:
