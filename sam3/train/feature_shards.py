@@ -85,6 +85,7 @@ class FeatureStore:
 
     def write(self, name: str, content: Mapping[str, Sequence[Packed]]) -> None:
         """Add a shard; `name` must be new. CPU tensors as `pack` leaves them."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         path = self._path(name)
@@ -97,10 +98,9 @@ class FeatureStore:
             temporary.chmod(0o644)
             digest, size = file_sha256(temporary), temporary.stat().st_size
             os.replace(temporary, path)
-        except OSError as error:
-            raise BadInput(
-                f"{path}: cannot be written ({error.strerror or error}). Free the disk or lower cache.budget_gb."
-            ) from error
+        except (OSError, SafetensorError) as error:  # a full disk is the latter
+            reason = getattr(error, "strerror", None) or error
+            raise BadInput(f"{path}: cannot be written ({reason}). Free the disk or lower cache.budget_gb.") from error
         finally:
             temporary.unlink(missing_ok=True)
         counts = {key: len(rows) for key, rows in content.items()}

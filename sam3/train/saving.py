@@ -6,15 +6,20 @@ middle of it costs the only checkpoint there is. Here the bytes are written besi
 
 from __future__ import annotations
 
+import fcntl
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from sam3.errors import BadCheckpoint
-from sam3.files import atomic_write
+from sam3.errors import BadCheckpoint, Unavailable
+from sam3.files import atomic_write, disk_named
+
+LOCK = ".lock"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -30,6 +35,28 @@ class WholeCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, held)
         with atomic_write(path, "wb") as stream:
             stream.write(held.getbuffer())
+
+
+@contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Nobody else trains in this folder: a run whose parent was killed may still be at it.
+
+    Raises:
+        Unavailable: somebody does. BadInput: the folder cannot be written.
+    """
+    with disk_named(work):
+        work.mkdir(parents=True, exist_ok=True)
+        guard = (work / LOCK).open("w")
+    with guard:
+        try:
+            fcntl.lockf(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with this process, whatever its children do
+        except (BlockingIOError, PermissionError):
+            raise Unavailable(
+                f"{work}: another run is training there. Wait for it, end it, or give another train.work."
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def clear_leftovers(work: Path) -> None:

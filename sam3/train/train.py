@@ -20,13 +20,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sam3.errors import BadConfig, Sam3AgentError
 from sam3.files import disk_trouble
-from sam3.train.config import TrainConfig, compose, plain
-from sam3.train.launch import Launch, on_this_machine, sweep
 from sam3.train.time_limit import minutes
+
+# torch and Lightning take seconds to import: inside the functions, so that Ctrl-C is one line then, too
+if TYPE_CHECKING:
+    from sam3.train.config import TrainConfig
+    from sam3.train.launch import Launch
 
 
 def train(config: TrainConfig, launch: Launch) -> Path:
@@ -69,6 +72,8 @@ def _here(config: TrainConfig, launch: Launch) -> Path:
         processes = min(launch.gpus, torch.cuda.device_count())
         launch = replace(launch, gpus=max(processes, 1))
     if processes > 1:
+        from sam3.train.launch import on_this_machine
+
         return on_this_machine(config, launch)
     from sam3.train.worker import carry_out
 
@@ -109,6 +114,8 @@ def launch_of(args: argparse.Namespace) -> Launch:
     Raises:
         BadConfig: a number that cannot be.
     """
+    from sam3.train.launch import Launch
+
     for name, least in (("num_nodes", 1), ("num_gpus", 0), ("cpu_processes", 0), ("retries", 0), ("signal_before", 1)):
         if getattr(args, name) < least:
             flag = name.replace("_", "-")
@@ -135,6 +142,9 @@ def launch_of(args: argparse.Namespace) -> Launch:
 
 def configs_of(args: argparse.Namespace, overrides: list[str]) -> list[TrainConfig]:
     """The config, or one for each run of a sweep, with a work and an output folder of its own."""
+    from sam3.train.config import compose
+    from sam3.train.launch import sweep
+
     if not args.multirun:
         return [compose(args.config, overrides)]
     configs = [compose(args.config, row) for row in sweep(overrides)]
@@ -153,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args, overrides = parse(argv)
         launch, configs = launch_of(args), configs_of(args, overrides)
         if args.print_config:
+            from sam3.train.config import plain
+
             for config in configs:
                 print(json.dumps(plain(config), indent=2))
             return 0

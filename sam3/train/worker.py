@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from sam3.config import typed
@@ -30,7 +31,7 @@ def carry_out(config: TrainConfig, launch: Launch) -> Path:
     """
     import torch
 
-    from sam3.train.run import Run
+    from sam3.train.saving import alone
 
     gpu = launch.gpus > 0 and not launch.cpu_processes and torch.cuda.device_count() > 0
     if launch.gpus and not launch.cpu_processes and not gpu and place().first:
@@ -40,6 +41,14 @@ def carry_out(config: TrainConfig, launch: Launch) -> Path:
         torch.cuda.set_device(world.local)
     _share_threads(config, world)
     work = Path(config.train.work)
+    # a scheduler starts a job once, and the lock of a node that died may outlive it
+    with alone(work) if world.first and "SLURM_JOB_ID" not in os.environ else nullcontext():
+        return _carried_out(config, launch, world, work, gpu=gpu)
+
+
+def _carried_out(config: TrainConfig, launch: Launch, world: World, work: Path, *, gpu: bool) -> Path:
+    from sam3.train.run import Run
+
     if launch.fresh and world.first and not os.environ.get("SLURM_RESTART_COUNT"):
         for path in [*work.glob("*.ckpt"), work / "log", work / "identity.json"]:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

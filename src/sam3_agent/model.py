@@ -21,7 +21,7 @@ def train(
 ) -> None:
     """Fine-tune a checkpoint on the concept; a killed run goes on where it stopped."""
     from sam3.train.config import compose
-    from sam3.train.train import Launch
+    from sam3.train.launch import Launch
     from sam3.train.train import train as run
 
     params = load_params()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sam3_agent.finished_run import Places, read_run
 from sam3_agent.params import load_params
 from sam3_agent.report.page import report
 from sam3_agent.tracking.mlflow_store import Store
+from sam3_agent.tracking.record import record_of
 from sam3_agent.tracking.register import NAME, register, track
 
 
@@ -74,6 +76,18 @@ def test_the_same_weights_twice_are_one_version_of_one_run(project: Path) -> Non
     first, second = track(read_run(), params), track(read_run(), params)
     assert (second["run_id"], second["version"]) == (first["run_id"], first["version"])
     assert len(Store().client.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def test_a_run_that_was_killed_while_it_was_logged_is_logged_anew(project: Path) -> None:
+    run, params, store = read_run(), load_params(), Store()
+    record = record_of(run, params)
+    record = replace(record, tags={**record.tags, "validation_sha256": "of another day"})
+    experiment = store.client.get_experiment_by_name("sam3-agent").experiment_id
+    killed = store.client.create_run(experiment, tags=record.tags).info.run_id
+    whole = store.log(record)
+    assert whole != killed and store.log(record) == whole
+    status = {name: store.client.get_run(name).info.status for name in (killed, whole)}
+    assert status == {killed: "KILLED", whole: "FINISHED"}
 
 
 def test_the_page_says_what_was_registered_and_joins_the_run(project: Path) -> None:

@@ -45,11 +45,13 @@ class Store:
         """Log a run, or find it when the same weights were logged on the same data before. Returns its id."""
         with self._answering():
             experiment = self._experiment()
-            known = self.client.search_runs([experiment], _same_run(record), max_results=1)
+            known = self.client.search_runs([experiment], _same_run(record, "FINISHED"), max_results=1)
             if known:
                 for key, value in record.tags.items():  # the gate may have decided anew
                     self.client.set_tag(known[0].info.run_id, key, value)
                 return str(known[0].info.run_id)
+            for begun in self.client.search_runs([experiment], _same_run(record, "RUNNING")):
+                self.client.set_terminated(begun.info.run_id, "KILLED")  # nobody goes on with it
             run_id = str(self.client.create_run(experiment, run_name=record.name, tags=record.tags).info.run_id)
             state = "FAILED"
             try:
@@ -117,7 +119,7 @@ class Store:
             raise Unavailable(f"MLflow at {where}: {reason}. Look with: sam3-agent doctor", field="mlflow") from error
 
 
-def _same_run(record: Record) -> str:
+def _same_run(record: Record, status: str) -> str:
     keys = ("checkpoint_sha256", "validation_sha256")
     same = " and ".join(f"tags.{key} = '{record.tags[key]}'" for key in keys)
-    return f"{same} and attributes.status = 'FINISHED'"
+    return f"{same} and attributes.status = '{status}'"

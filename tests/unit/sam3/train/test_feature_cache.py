@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from made_pairs import make_pairs
+from safetensors import SafetensorError
 
 from sam3.detector import Sam3Detector
-from sam3.errors import BadConfig
+from sam3.errors import BadConfig, BadInput
 from sam3.tokenizer import Tokenizer, build_tokenizer_file
 from sam3.train.augment import AugmentConfig
 from sam3.train.cache_config import CacheConfig
@@ -148,6 +149,18 @@ def test_fp8_keeps_small_channels(tmp_path: Path) -> None:
     [back] = store.read("k")
     error = (back.float() - values).abs().amax(0) / values.abs().amax(0)
     assert float(error.max()) < 0.05
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(flat: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    store = FeatureStore(tmp_path)
+    with pytest.raises(BadInput, match=r"cannot be written .*No space left .*cache\.budget_gb"):
+        store.write("a", {"k": [pack(torch.ones(2, 3), "fp32")]})
+    assert "k" not in store and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

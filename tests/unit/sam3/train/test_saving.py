@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from sam3.errors import BadCheckpoint, BadInput
-from sam3.train.saving import WholeCheckpoints, clear_leftovers, read_state
+from sam3.errors import BadCheckpoint, BadInput, Unavailable
+from sam3.train.saving import WholeCheckpoints, alone, clear_leftovers, read_state
 
 
 def test_the_only_checkpoint_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +53,36 @@ def test_a_broken_checkpoint_is_one_line(tmp_path: Path) -> None:
     last.write_bytes(last.read_bytes()[:-200])
     with pytest.raises(BadCheckpoint, match=r"last\.ckpt: cut short or damaged.*--fresh"):
         read_state(last)
+
+
+HOLDING = """
+import sys, time
+from pathlib import Path
+from sam3.train.saving import alone
+with alone(Path(sys.argv[1])):
+    print("begun", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_two_runs_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    """A pipeline that was killed leaves its training at work; the next one must not write the same checkpoints."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDING, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        with pytest.raises(Unavailable, match="another run is training there"), alone(tmp_path):
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        with alone(tmp_path):
+            pass
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+def test_ctrl_c_while_libraries_are_imported_is_no_stack_trace(repo_root: Path) -> None:
+    """The script itself imports nothing heavy; what is heavy is imported where Ctrl-C is caught."""
+    said = "import sys; import sam3.train.train; print(sorted({'torch', 'lightning'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", said], cwd=repo_root, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
