@@ -128,6 +128,9 @@ def joined(outcomes: Sequence[tuple[Plan, Outcome]]) -> Reply:
         return Reply(last.status, last.text, last.answer, last.results, plan, uncertain=last.uncertain)
     texts = " ".join(outcome.text for _, outcome in outcomes)
     answer = next((outcome.answer for _, outcome in reversed(outcomes) if outcome.answer is not None), None)
+    asked = [plan for plan, _ in outcomes if plan.action.verb == "exists"]
+    if len(asked) == len(outcomes) and len({plan.scope.numbers for plan in asked}) > 1:
+        answer = all(outcome.answer for _, outcome in outcomes)  # "a dog in the first picture and a cat in the second?"
     status: Status = "ok" if any(outcome.status == "ok" for _, outcome in outcomes) else last.status
     results = merged([result for _, outcome in outcomes for result in outcome.results])
     return Reply(status, texts, answer, results, plan, uncertain=any(outcome.uncertain for _, outcome in outcomes))

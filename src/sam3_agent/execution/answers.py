@@ -11,6 +11,7 @@ from typing import Any
 
 from sam3_agent.execution import replies
 from sam3_agent.execution.doubt import Mirror, disagreeing, of_unsure_phrases
+from sam3_agent.execution.geometry import gap
 from sam3_agent.execution.media import Medium
 from sam3_agent.execution.orders import extent
 from sam3_agent.execution.outcome import Outcome, Result
@@ -35,12 +36,16 @@ from sam3_agent.understanding.plan import (
 )
 from sam3_agent.understanding.wording import name
 
+_AS = {"area": "large", "height": "tall", "width": "wide", "length": "long"}
+
 
 def concepts_of(action: Action) -> list[Concept]:
     """Every expression an action evaluates."""
     if isinstance(action, Exists | Verify):
         return [c for claim in action.claims for c in (claim.target, claim.of, claim.versus) if c is not None]
-    if isinstance(action, CompareCounts | CompareSizes):
+    if isinstance(action, CompareSizes):
+        return [*action.parts, *([action.landmark] if action.landmark is not None else [])]
+    if isinstance(action, CompareCounts):
         return list(action.parts)
     if isinstance(action, MeasureOf):
         return [c for c in (action.target, action.of) if c is not None]
@@ -141,17 +146,20 @@ class Executor:
         return Outcome(status, text, None, _results(views, things, [action.target]))  # type: ignore[arg-type]
 
     def _count(self, action: Count, views: list[View]) -> Outcome:
-        things = [one.find(action.target) for one in views]
+        things: list[Any] = [one.find(action.target) for one in views]
+        if action.at_once is not None:
+            fewest = action.at_once == "fewest"
+            things = [one.at_once(members, fewest=fewest) for one, members in zip(views, things, strict=True)]
         counts = [(one.number, len(members)) for one, members in zip(views, things, strict=True)]
         clips = not any(isinstance(one, ImageView) for one in views)
         missing = [text for one in views for text in one.missing]
-        text = replies.counted(action.target, counts, clips, missing)
+        text = replies.counted(action.target, counts, clips, missing, action.at_once)
         return Outcome("ok", text, sum(count for _, count in counts), _results(views, things, [action.target]))
 
     # --- yes or no ------------------------------------------------------------------------------------------------------
 
-    def _judged(self, claim: Claim, one: View) -> tuple[Claim, bool, int]:
-        count = one.count(claim.target)
+    def _judged(self, claim: Claim, one: View, at_once: bool = False) -> tuple[Claim, bool, int]:
+        count = len(one.at_once(one.find(claim.target))) if at_once else one.count(claim.target)  # type: ignore[arg-type]
         if claim.versus is not None:
             other = one.count(claim.versus)
             return (
@@ -159,13 +167,16 @@ class Executor:
                 {"more": count > other, "fewer": count < other, "equal": count == other}[claim.versus_ask],
                 count,
             )
+        if claim.of is not None and claim.most is not None:
+            part, share = count - abs(claim.most) * one.count(claim.of), claim.most
+            return claim, one.count(claim.of) > 0 and (part > 0 if share > 0 else part < 0), count
         if claim.of is not None:
             return claim, 0 < one.count(claim.of) == count, count
         high = claim.at_most
         return claim, count >= claim.at_least and (high is None or count <= high), count
 
     def _exists(self, action: Exists, views: list[View], *, every: bool) -> Outcome:
-        judged = [[self._judged(claim, one) for claim in action.claims] for one in views]
+        judged = [[self._judged(claim, one, action.at_once) for claim in action.claims] for one in views]
         joint = any if action.joint == "or" else all
         held = [joint(holds for _, holds, _ in rows) for rows in judged]
         answer = all(held) if every else any(held)
@@ -197,6 +208,12 @@ class Executor:
             if not whole:
                 return Outcome("empty", replies.nothing(action.of, []), None, results)
             return Outcome("ok", f"{part} of {whole} {name(action.of)}: {part / whole:.0%}.", part / whole, results)
+        if action.what == "number ratio" and action.of is not None:
+            part, whole = (sum(one.count(concept) for one in views) for concept in (action.target, action.of))
+            said = f"{replies.amount(part, action.target)} to {replies.amount(whole, action.of)}"
+            if not whole:
+                return Outcome("empty", f"{said[0].upper()}{said[1:]}: there is no ratio.", None, results)
+            return Outcome("ok", f"{said[0].upper()}{said[1:]}: a ratio of {part / whole:.2f}.", part / whole, results)
         if action.what == "size ratio" and action.of is not None:
             return self._size_ratio(action, views, things, results)
         shares = [one.share(members) for one, members in zip(views, things, strict=True)]
@@ -209,13 +226,17 @@ class Executor:
         return Outcome("ok", f"The {subject}: {value:.0f} pixels ({action.what}).", value, results)
 
     def _size_ratio(self, action: MeasureOf, views: list[View], things: list[Any], results: list[Result]) -> Outcome:
-        whole = sum(one.share(one.find(action.of)) for one in views) if action.of is not None else 0.0
-        part = sum(one.share(members) for one, members in zip(views, things, strict=True))
+        others = [one.find(action.of) for one in views] if action.of is not None else []
+        if action.by == "area":
+            whole = sum(one.share(members) for one, members in zip(views, others, strict=False))
+            part = sum(one.share(members) for one, members in zip(views, things, strict=True))
+        else:
+            whole, part = (_extent(action.by, views, members, 0.0) for members in (others, things))
         if not whole or action.of is None:
             return Outcome(
                 "empty", f"I found no {name(action.of) if action.of else 'such thing'} to compare with.", None, results
             )
-        text = f"The {name(action.target, many=False)} is {part / whole:.2f} times as large as the {name(action.of, many=False)}."
+        text = f"The {name(action.target, many=False)} is {part / whole:.2f} times as {_AS[action.by]} as the {name(action.of, many=False)}."
         return Outcome("ok", text, part / whole, results)
 
     # --- comparisons ----------------------------------------------------------------------------------------------------
@@ -235,9 +256,9 @@ class Executor:
                 return Outcome("ok", f"Equally many: {said}.", None, results)
             winner = replies.short_name(action.parts[counts.index(best)])
             return Outcome("ok", f"{winner.capitalize()}: {said}.", winner, results)
-        answer = {"more": counts[0] > counts[1], "fewer": counts[0] < counts[1], "equal": counts[0] == counts[1]}[
-            action.ask
-        ]
+        first, second = counts[0], action.factor * counts[1]
+        answer = {"more": first > second, "fewer": first < second, "equal": first == second,
+                  "at least": first >= second, "at most": first <= second}[action.ask]  # fmt: skip
         return Outcome("ok", f"{'Yes' if answer else 'No'}: {said}.", answer, results)
 
     def _compare_sizes(self, action: CompareSizes, views: list[View]) -> Outcome:
@@ -253,12 +274,34 @@ class Executor:
                 else "I can only compare sizes in pictures, not in a clip"
             )
             return Outcome("empty", f"{reason}.", None, results)
+        if action.landmark is not None:
+            return self._nearer(action, views, found, results)
         values = [max(_value(thing, action.by) for thing in things) for things in found]
         best = min(values) if action.reverse else max(values)
         if values.count(best) > 1:
             return Outcome("ok", "They are the same.", None, results)
         winner = replies.short_name(action.parts[values.index(best)])
         return Outcome("ok", f"The {winner} ({action.by}).", winner, results)
+
+    def _nearer(
+        self, action: CompareSizes, views: list[View], found: list[list[Any]], results: list[Result]
+    ) -> Outcome:
+        """Which of the things is nearer to (or farther from) another, by the gap between their boxes."""
+        marks = [thing for one in views for thing in one.find(action.landmark)]  # type: ignore[arg-type]
+        if not marks:
+            return Outcome("empty", f"I found no {name(action.landmark)} to go by.", None, results)  # type: ignore[arg-type]
+        gaps = [min(gap(thing, mark) for thing in things for mark in marks) for things in found]
+        best = max(gaps) if action.reverse else min(gaps)
+        word = "farther from" if action.reverse else "nearer to"
+        if action.ask == "whether":
+            answer = gaps[0] == best and gaps.count(best) == 1
+            nearer = name(action.parts[gaps.index(best)], many=False)
+            text = f"{'Yes' if answer else 'No'}: the {nearer} is {word} the {name(action.landmark, many=False)}."  # type: ignore[arg-type]
+            return Outcome("ok", text, answer, results)
+        if gaps.count(best) > 1:
+            return Outcome("ok", "They are equally far.", None, results)
+        winner = replies.short_name(action.parts[gaps.index(best)])
+        return Outcome("ok", f"The {winner} is {word} the {name(action.landmark, many=False)}.", winner, results)  # type: ignore[arg-type]
 
     def _compare_images(self, action: CompareImages, views: list[View]) -> Outcome:
         things = [one.find(action.target) for one in views]
@@ -267,6 +310,9 @@ class Executor:
         said = f"{name(action.target).capitalize()}: " + replies.per_picture(
             list(zip([one.number for one in views], counts, strict=True))
         )
+        if action.ask == "how many":
+            return Outcome("ok", f"{len(_winners(action, views, things, counts))} of {len(views)}. {said}",
+                           len(_winners(action, views, things, counts)), results)  # fmt: skip
         if action.ask in ("most", "fewest", "has", "largest", "smallest"):
             winners = _winners(action, views, things, counts)
             if len(winners) == 1:

@@ -41,10 +41,20 @@ def per_picture(counts: Sequence[tuple[int, int]]) -> str:
     return "Picture " + ", picture ".join(f"{number + 1}: {count}" for number, count in counts) + "."
 
 
-def counted(concept: Concept, counts: Sequence[tuple[int, int]], clips: bool, missing: Sequence[str]) -> str:
+def counted(
+    concept: Concept,
+    counts: Sequence[tuple[int, int]],
+    clips: bool,
+    missing: Sequence[str],
+    at_once: str | None = None,
+) -> str:
     """The answer to "how many"."""
     total = sum(count for _, count in counts)
     verb = "is" if total == 1 else "are"
+    if at_once is not None and clips:
+        bound = "most" if at_once == "most" else "least"
+        text = f"At {bound} {total or 'no'} {name(concept, many=total != 1)} {verb} seen at the same time."
+        return text + (" " + per_picture(counts) if len(counts) > 1 else "")
     where = " in the clip" if clips else ""
     distinct = "distinct " if clips and total != 1 else ""
     text = f"There {verb} {total or 'no'} {distinct}{name(concept, many=total != 1)}{where}."

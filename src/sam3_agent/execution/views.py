@@ -48,6 +48,11 @@ class ImageView:
         """How many there are."""
         return len(self.find(concept))
 
+    def at_once(self, things: Sequence[Thing], *, fewest: bool = False) -> list[Thing]:
+        """What shows in one moment; a picture is one moment."""
+        del fewest
+        return list(things)
+
     def share(self, things: Sequence[Any]) -> float:
         """The share of the picture that the things cover together, 0..1."""
         if not things:
@@ -132,6 +137,17 @@ class ClipView:
     def count(self, concept: Concept) -> int:
         """How many distinct things appear."""
         return len(self.find(concept))
+
+    def at_once(self, tracks: Sequence[Track], *, fewest: bool = False) -> list[Track]:
+        """Those of the tracks that the frame with the most (fewest) of them shows."""
+        return self.peak(tracks, fewest=fewest)[1]
+
+    def peak(self, tracks: Sequence[Track], *, fewest: bool = False) -> tuple[int, list[Track]]:
+        """The first frame that shows the most (fewest) of the tracks, and those it shows."""
+        frames = range(len(self.selectors)) if self.frame is None else (self.frame,)
+        shown = {at: [track for track in tracks if at in track.things] for at in frames}
+        at = (min if fewest else max)(shown, key=lambda frame: len(shown[frame]))
+        return at, shown[at]
 
     def share(self, tracks: Sequence[Any]) -> float:
         """The mean share of a frame that the tracked things cover."""

@@ -88,6 +88,10 @@ def compare_images(tokens: Sequence[Token], images: int) -> tuple[CompareImages,
     named = [token for token in tokens if token.kind == "image"]
     if [token.text for token in tokens[-2:]] in (["in", "it"], ["on", "it"]):
         tokens = tokens[:-2]  # "which picture has more birds in it"
+    if [token.text for token in tokens[:2]] == ["how", "many"] and len(tokens) > 2 and tokens[2].kind == "image":
+        which = _which_image(Cursor([Token("which"), *tokens[2:]]), images)
+        if which is not None and which.ask == "has":
+            return which.model_copy(update={"ask": "how many"}), _pictures(named)
     for rule in (_which_image, _difference, _than):
         found = rule(Cursor(tokens), images)
         if found is not None:

@@ -23,7 +23,7 @@ _SHARE = PhraseTable.of(
 _COVER = PhraseTable.of(
     "take up|takes up|cover|covers|occupy|occupies|fill|fills|make up|makes up|account for|accounts for|"
     "span|spans|take|takes|use|uses|covered by|comprise|comprises|represent|represents|consist of|"
-    "constitute|constitutes|contain",
+    "constitute|constitutes|contain|occupied by|filled by|filled with|covered with|covered in|taken up by|taken by",
     True,
 )
 _IS_COVERED = PhraseTable.of(
@@ -52,7 +52,7 @@ def measure(cursor: Cursor) -> MeasureOf | None:
     """ "what fraction of the picture is covered by grass", "how big is the dog", "what share of the cars is red"."""
     cursor, pixels = _trimmed(cursor)
     start = cursor.at
-    for rule in (_share_of, _how_much, _how_big, _how_much_bigger, _area_of):
+    for rule in (_share_of, _how_much, _how_big, _how_much_bigger, _area_of, _ratio):
         cursor.at = start
         found = rule(cursor)
         if found is not None and finished(cursor):
@@ -190,6 +190,7 @@ def _how_much_bigger(cursor: Cursor) -> MeasureOf | None:
     """ "how much bigger is the sofa than the table": the ratio of their areas."""
     if cursor.take("how much", "how many times", "by how much") is None or cursor.word() not in lex.COMPARATIVES:
         return None
+    by, _ = lex.COMPARATIVES[cursor.word()]
     cursor.at += 1
     if cursor.take("is", "are") is None:
         return None
@@ -197,7 +198,20 @@ def _how_much_bigger(cursor: Cursor) -> MeasureOf | None:
     second = nouns.item(cursor) if first and cursor.take("than") else None
     if first is None or second is None:
         return None
-    return MeasureOf(target=first.concept, what="size ratio", of=second.concept)
+    return MeasureOf(target=first.concept, what="size ratio", of=second.concept, by=by)  # type: ignore[arg-type]
+
+
+def _ratio(cursor: Cursor) -> MeasureOf | None:
+    """ "the ratio of dogs to cats": of their numbers."""
+    _ASK.take(cursor)
+    cursor.take("the numerical", "the")
+    if cursor.take("ratio of the number of", "ratio of", "ratio between", "proportion of") is None:
+        return None
+    first = nouns.item(cursor)
+    second = nouns.item(cursor) if first and cursor.take("to the number of", "to", "and", "versus", "vs") else None
+    if first is None or second is None:
+        return None
+    return MeasureOf(target=first.concept, what="number ratio", of=nouns.bound(second.concept, first.concept))
 
 
 def _area_of(cursor: Cursor) -> MeasureOf | None:

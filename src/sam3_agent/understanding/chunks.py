@@ -35,9 +35,27 @@ _STATES_BEHIND = frozenset(
         "alone",
     ]
 )
+_ONLY_DESCRIBE = lex.words(
+    "wooden metallic woollen big large small huge tiny tall short wide narrow thin thick fat long old new young wet dry "
+    "dirty clean sharp ripe unripe rotten shiny transparent striped spotted round curved rusty bald furry fluffy happy sad "
+    "angry injured wounded bright dark busy open closed elderly visible present"
+)
+_PARTS = lex.words(
+    "wheel wheels handle handles roof roofs door doors window windows leg legs tail tails head heads face faces eye eyes ear "
+    "ears nose mouth hand hands arm arms foot feet paw paws wing wings beak branch branches leaf leaves trunk lid lids rim "
+    "screen keyboard button buttons sail sails mast hull seat seats bonnet hood bumper headlight headlights mirror mirrors "
+    "petal petals stem neck collar mane horn horns hoof fin fins hair beard finger fingers sleeve sleeves pocket pockets page "
+    "pages cover spine blade blades base wall walls chimney chimneys balcony balconies stairs steps drawer drawers cushion "
+    "cushions strap straps lens plate plates windscreen windshield tyre tyres tire tires frame saddle pedals basket top"
+)
 _NOUN_COLOURS = frozenset(
     ["orange", "gold", "silver", "olive", "cream", "peach", "ivory", "amber", "lavender", "ginger"]
 )
+
+
+def is_part(word: str) -> bool:
+    """Whether a noun names a part of something ("the wheels of the car")."""
+    return word in _PARTS
 
 
 def is_content(cursor: Cursor, ahead: int = 0) -> bool:
@@ -93,6 +111,16 @@ def _noun_is_over(cursor: Cursor, words: list[str]) -> bool:
         return True
     if word in lex.COMPARATIVES and following in ("than", ""):
         return True
+    if word in ("closer", "nearer", "farther", "further") and following in ("to", "from", "than", "away"):
+        return True
+    if word in ("twice", "half", "thrice") and following == "as":
+        return True
+    if word in ("seen", "shown", "pictured", "depicted", "walk", "swim", "fly", "come", "go", "drive", "run") and (
+        following in lex.STOP | {"", "past"} or not is_content(cursor, 1)
+    ):
+        return words[-1] not in lex.ADJECTIVES
+    if word in _ONLY_DESCRIBE and not is_content(cursor, 1) and not all(w in lex.ADJECTIVES for w in words):
+        return words[-1] not in lex.ANYTHING
     if word in ("left", "right", "top", "bottom", "combined", "total") and not is_content(cursor, 1):
         return True
     if word in lex.ALWAYS_VERBS or (word in lex.VERBS_THEN and following in lex.STOP | {"up"}):

@@ -15,6 +15,7 @@ from sam3_agent.understanding.concepts import mentions, replaced
 from sam3_agent.understanding.determiners import Determiner
 from sam3_agent.understanding.normalise import clauses
 from sam3_agent.understanding.nouns import Item
+from sam3_agent.understanding.opinions import ASIDES, without_opinion
 from sam3_agent.understanding.pictures import fold_pictures, split_scope
 from sam3_agent.understanding.plan import Claim, Concept, Mention, Scope, Verify
 from sam3_agent.understanding.questions import claim, subject
@@ -97,14 +98,18 @@ def _described(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token], list[
     colon = next((at for at, token in enumerate(flat) if token.text == ":"), None)
     cued = colon is not None and any(token.text in _CUES for token in flat[:colon])
     if colon is not None and cued and colon + 1 < len(flat) and flat[colon + 1].text not in lex.WH_WORDS:
-        return flat[:colon], _sentences(flat[colon + 1 :])
+        said = _sentences(flat[colon + 1 :])
+        asides = [
+            sentence for sentence in said[1:] if (whole := Cursor(sentence)) and ASIDES.take(whole) and whole.done
+        ]
+        return flat[:colon], [sentence for sentence in said if sentence not in asides]
     return _asked_before(sentences) or _asked_afterwards(sentences)
 
 
 _DESCRIPTIONS = lex.words("description caption statement statements account report following summary testimony")
 _HOLDING = lex.words(
     "match matches fit fits describe describes hold holds true correct right accurate agree agrees compare check "
-    "verify correspond corresponds consistent"
+    "verify correspond corresponds consistent okay ok fine good valid"
 )
 
 
@@ -121,7 +126,11 @@ def _asked_before(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token], li
 def _is_command(ask: Sequence[Token]) -> bool:
     """ "show me the geese and the 'soccer ball', right?" is no description."""
     first = next((token.text for token in ask if token.text not in ("please", "hello", ",")), "")
-    return first in ("show", "find", "segment", "highlight", "count", "how", "where", "track")
+    how = [token.text for token in ask if token.text not in ("please", "hello", ",")][:2]
+    return first in ("show", "find", "segment", "highlight", "count", "where", "track") or how in (
+        ["how", "many"],
+        ["how", "much"],
+    )
 
 
 def _claimed(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token], list[list[Token]]] | None:
@@ -141,15 +150,6 @@ def _claimed(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token], list[li
     return None
 
 
-_ASIDES = PhraseTable.of(
-    "is that right|is that correct|is that true|is this right|is this correct|is this true|true or false|"
-    "right or wrong|am i right|correct or not|is it true|is it correct|is it right|is that so|true|correct|"
-    "does that hold|is that accurate|is this accurate|agree|do you agree|right|does it match|"
-    "does that match|is that the case|does this match|yes or no|is that a fact",
-    True,
-)
-
-
 def _asked_afterwards(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token], list[list[Token]]] | None:
     """ "There are two dogs. Is that right?", "two dogs and a cat, true or false?"."""
     flat = list(sentences[-1])
@@ -157,35 +157,12 @@ def _asked_afterwards(sentences: Sequence[Sequence[Token]]) -> tuple[list[Token]
         if not ((at == 0 and len(sentences) > 1) or (at > 0 and flat[at - 1].text in (",", "-"))):
             continue
         cursor = Cursor(flat, at)
-        if not _ASIDES.take(cursor):
+        if not ASIDES.take(cursor):
             continue
         if all(token.kind in ("mark", "image") for token in flat[cursor.at :]):
             before = [list(sentence) for sentence in sentences[:-1]] + ([flat[:at]] if at else [])
-            return flat[at:], _strip_opinion(before)
+            return flat[at:], without_opinion(before)
     return None
-
-
-def _strip_opinion(statements: list[list[Token]]) -> list[list[Token]]:
-    first = Cursor(statements[0])
-    first.take(
-        "i think that",
-        "i think",
-        "i believe that",
-        "i believe",
-        "i say that",
-        "i say",
-        "i guess",
-        "i would say",
-        "so",
-        "i count",
-        "i see",
-        "someone told me that",
-        "he says that",
-        "she says that",
-        "my friend says",
-        "they say",
-    )
-    return [list(statements[0][first.at :]), *statements[1:]]
 
 
 def _sentences(tokens: Sequence[Token]) -> list[list[Token]]:
@@ -215,6 +192,7 @@ def _read(statement: Sequence[Token], claims: list[Claim], unjudged: list[str]) 
             return
         begin = cursor.at
         found = _statement(cursor, claims)
+        cursor.skip(("here", "anywhere", "altogether", "overall"))
         end_ok = found is not None and (
             cursor.done
             or cursor.word()

@@ -5,12 +5,14 @@ Tokens -> `CompareCounts`, or None; sizes are compared in `sizes.py`, pictures i
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding import modifiers, nouns
 from sam3_agent.understanding.concepts import kind_of
 from sam3_agent.understanding.determiners import PendingRank
 from sam3_agent.understanding.nouns import Item
-from sam3_agent.understanding.plan import CompareCounts, Concept
+from sam3_agent.understanding.plan import CompareCounts, Concept, Filtered, Mention, Relation
 from sam3_agent.understanding.questions import alternatives, finished
 from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
@@ -133,13 +135,22 @@ def _other_side(cursor: Cursor, first: Concept) -> Concept | None:
     cursor.take("there are", "there is", "of", "the number of", "that of", "are there")
     if lex.RELATIONS.match(cursor) or cursor.word() in ("on", "in", "at", "to"):
         kind = kind_of(first)
-        placed = modifiers.after_noun(cursor, kind, PendingRank())
+        placed = _its_landmark(modifiers.after_noun(cursor, kind, PendingRank()), first)
         return placed if placed is not kind else None
     second = nouns.noun_list(cursor)
     if second is None:
         return None
     cursor.take("are there", "there are", "is there", "do you see", "do we have", "can you see", "in number")
     return nouns.bound(second.concept, first)
+
+
+def _its_landmark(placed: Concept, first: Concept) -> Concept:
+    """ "more cups on the table than under it": "it" is the table."""
+    landmark = getattr(getattr(first, "by", None), "landmark", None)
+    by = getattr(placed, "by", None)
+    if isinstance(placed, Filtered) and isinstance(by, Relation) and isinstance(by.landmark, Mention) and landmark:
+        return placed.model_copy(update={"by": by.model_copy(update={"landmark": landmark})})
+    return placed
 
 
 def _more_than(cursor: Cursor) -> CompareCounts | None:
@@ -222,9 +233,22 @@ def _listed_first(cursor: Cursor) -> CompareCounts | None:
     return CompareCounts(parts=parts, ask=ask) if ask and len(parts) > 1 else None  # type: ignore[arg-type]
 
 
+_TIMES: dict[str, tuple[Literal["equal", "at least", "at most"], float]] = {
+    "at least as many": ("at least", 1.0), "at most as many": ("at most", 1.0), "twice as many": ("equal", 2.0),
+    "half as many": ("equal", 0.5), "at least twice as many": ("at least", 2.0), "exactly twice as many": ("equal", 2.0),
+    **{f"{word} times as many": ("equal", float(n)) for word, n in lex.NUMBERS.items() if 1 < n < 13},
+    **{f"{n} times as many": ("equal", float(n)) for n in range(2, 13)},
+}  # fmt: skip
+
+
 def _as_many(cursor: Cursor) -> CompareCounts | None:
     """ "are there as many A as B", "is the number of A equal to the number of B", "the same number of A and B"."""
     if _ARE.take(cursor) or cursor.word() == "as":
+        if times := cursor.take(*_TIMES):
+            first = nouns.noun_list(cursor)
+            second = _other_side(cursor, first.concept) if first and cursor.take("as", "as there are") else None
+            ask, factor = _TIMES[times]
+            return CompareCounts(parts=(first.concept, second), ask=ask, factor=factor) if first and second else None
         if cursor.take("just as many", "as many", "exactly as many", "equally as many"):
             first = nouns.noun_list(cursor)
             second = _other_side(cursor, first.concept) if first and cursor.take("as", "as there are") else None

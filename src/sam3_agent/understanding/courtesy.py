@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sam3_agent.understanding import lexicon as lex
+from sam3_agent.understanding.framing import framed
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
 
 _BEFORE = PhraseTable.of(
@@ -118,6 +119,7 @@ def bared(tokens: Sequence[Token]) -> Bared:
     _strip_before(result)
     _strip_reason(result)
     _strip_after(result)
+    result.tokens = framed(result.tokens)
     return result
 
 
@@ -153,7 +155,27 @@ def _strip_before(result: Bared) -> None:
             cursor.at += found[0]
         else:
             break
+    doubted = result.told and cursor.word(-1) in ("if", "whether")
     result.tokens = result.tokens[cursor.at :]
+    if doubted:
+        _ask(result)
+
+
+def _ask(result: Bared) -> None:
+    """ "(tell me whether) the cups are white" -> "are the cups white"."""
+    tokens = result.tokens
+    if (
+        not tokens
+        or tokens[0].text in {"there", "it", "this", "that"} | (_STARTS - {"the"})
+        or tokens[0].kind == "image"
+    ):
+        return
+    verbs = lex.COPULAS | {"has", "have", "does", "do", "can"}
+    at = next((at for at, token in enumerate(tokens) if at and token.text in verbs), None)
+    if at is not None and tokens[at - 1].text not in ("that", "who", "which"):
+        result.tokens = [tokens[at], *tokens[:at], *tokens[at + 1 :]]
+    elif at is None and any(token.text in _VERBS for token in tokens[1:]):
+        result.tokens = [Token("does"), *tokens]
 
 
 def _keeps(cursor: Cursor, length: int) -> bool:
@@ -170,6 +192,9 @@ def _keeps(cursor: Cursor, length: int) -> bool:
     return False
 
 
+_VERBS = lex.words(
+    "wears wear holds hold carries carry rides ride sits stands lies wore held contains shows appears exists"
+)
 _STARTS = lex.words(
     "segment find show highlight mark mask outline select how count is are which what where can could "
     "please the track follow detect locate give i tell now do does"
@@ -177,7 +202,7 @@ _STARTS = lex.words(
 
 
 _EMPTY_QUESTION = lex.words(
-    "how many are there do you see can i we please count find show where segment highlight is the them me"
+    "how many are there do you see can i we please count find show where segment highlight is the them me these those it all any"
 )
 
 _GERUNDS = {

@@ -23,13 +23,22 @@ _FEWER = PhraseTable.of("fewer than|less than|under", -1)
 _EXACT = PhraseTable.of("exactly|only|just|precisely|a total of|about", 0)
 _LOOSE = ("only", "just", "about")  # "only two dogs" is said of what is shown; "exactly two dogs" asks for their number
 _ALL = PhraseTable.of(
-    "all of|all|every single one of|every single|every one of|every|each of|each|both of|both|the whole of|any and all",
+    "all of|all|every single one of|every single|every one of|every|each of|each|both of|both|the whole of|any and all|"
+    "every last one of|every last|each and every one of|each and every|all and every",
     True,
 )
+_MOST = PhraseTable(
+    [
+        *((phrase, 0.5) for phrase in ("most of", "most", "the majority of", "a majority of", "more than half of",
+                                       "more than half", "over half of", "over half", "the bulk of")),
+        *((phrase, -0.5) for phrase in ("less than half of", "less than half", "fewer than half of", "fewer than half",
+                                        "a minority of", "under half of")),
+    ]
+)  # fmt: skip
 _SOME = PhraseTable.of(
     "any of|any|some of|some|several of|several|many of|many|a few of|a few|few|lots of|a lot of|plenty of|"
     "a number of|a bunch of|a group of|a herd of|a flock of|a row of|various|multiple|either of|either|much|"
-    "one or more|whichever|all kinds of|any kind of|a kind of|some kind of|any sort of|most of|most|"
+    "one or more|whichever|all kinds of|any kind of|a kind of|some kind of|any sort of|"
     "the various|the different|the individual",
     True,
 )
@@ -40,6 +49,8 @@ class Determiner:
     """What the words before a noun say about its number; `low`/`high` bound how many there should be.
 
     `bounded`: in words that ask for a number ("at least three"), not in a mere number ("the three dogs").
+    `partitive`: some of a known set ("two of the dogs"). `most`: a share of it ("most of the dogs": more than 0.5, "less
+    than half of them": -0.5).
     """
 
     said: bool = False
@@ -51,6 +62,8 @@ class Determiner:
     high: int | None = None
     count: int | None = None
     bounded: bool = False
+    partitive: bool = False
+    most: float | None = None
     many: bool | None = None
     other: bool = False
     pointing: Literal["them", "ones", "one"] | None = None
@@ -112,12 +125,16 @@ def _pointing_alone(cursor: Cursor) -> bool:
 
 
 def _quantity(cursor: Cursor, found: Determiner) -> None:
-    _bounds(cursor, found)
-    if _ALL.take(cursor):
+    _bounds(cursor, found) if (most := _MOST.match(cursor)) is None else None
+    if most is not None and cursor.word(most[0]) not in lex.STOP - lex.ARTICLES - {"them", "us"}:
+        found.most, found.indefinite = most[1], True
+        cursor.at += most[0]
+    elif _ALL.take(cursor):
         found.every, found.many = True, None
     elif _SOME.take(cursor):
         found.indefinite = True
-    cursor.take("of")
+    some = found.count is not None and found.count > 0 and not found.bounded
+    found.partitive = bool(cursor.take("of")) and some
     _article(cursor, found)
     _bounds(cursor, found)
     if cursor.word(-1) in lex.NUMBERS and (
@@ -230,7 +247,11 @@ def leading_rank(cursor: Cursor, found: Determiner) -> PendingRank:
         rank.count = number_at(cursor)
         rank.by = "score"
         cursor.at += 1
-    if cursor.word() in lex.ORDINALS and cursor.word(1) != "to":
+    if cursor.take("second to last", "next to last", "second last", "penultimate", "last but one", "one before last"):
+        rank.first, rank.last = 2, True
+    elif cursor.take("third to last", "third last"):
+        rank.first, rank.last = 3, True
+    elif cursor.word() in lex.ORDINALS and cursor.word(1) != "to":
         ordinal = lex.ORDINALS[cursor.word()]
         rank.first, rank.last = (None, True) if ordinal < 0 else (ordinal, False)
         cursor.at += 1

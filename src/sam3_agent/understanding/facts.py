@@ -6,8 +6,8 @@ Every rule takes the cursor, whether the words single one thing out (`pick`), an
 
 from __future__ import annotations
 
+from sam3_agent.understanding import chunks, nouns, places, verbs
 from sam3_agent.understanding import lexicon as lex
-from sam3_agent.understanding import nouns, places, verbs
 from sam3_agent.understanding.concepts import Change, described, joined, positive_phrases
 from sam3_agent.understanding.plan import Concept, Filtered, Phrase, Relation, Than, Without
 from sam3_agent.understanding.tokens import Cursor
@@ -15,7 +15,7 @@ from sam3_agent.understanding.tokens import Cursor
 
 def one_fact(cursor: Cursor, *, pick: bool, negated: bool = False, finite: bool = True) -> Change | None:
     """A place, relation, size, comparison or doing that holds (or not)."""
-    for rule in (_where, _size, _than, _coloured, _with_or_without, _dressed, _relation, _doing):
+    for rule in (_where, _size, _than, _coloured, _with_or_without, _dressed, _part_of, _relation, _doing):
         start = cursor.at
         change = rule(cursor, pick, negated) if rule is not _doing else _doing(cursor, finite, negated)
         if change is not None:
@@ -99,7 +99,7 @@ def has(cursor: Cursor, *, negated: bool) -> Change | None:
     ending, cursor.at = cursor.at, start
     thing = nouns.item(cursor)
     cursor.at = max(cursor.at, ending) if thing is not None else ending
-    cursor.take("on")
+    cursor.take("on it", "in it", "on them", "in them", "on top of it", "on top", "inside it", "inside", "on")
     words = text.split()
     worn = any(word in lex.CLOTHES for word in words)
     if thing is None or worn or not isinstance(thing.concept, Phrase):
@@ -146,7 +146,13 @@ def _dressed(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
 def _relation(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
     """A place relative to another thing."""
     _placed(cursor)
-    name = lex.RELATIONS.take(cursor)
+    if cursor.take("in the background", "in the distance", "in background"):
+        return lambda concept: described(concept, "in background", "after", negated=negated)
+    if cursor.take("in the foreground", "in foreground"):
+        return lambda concept: described(concept, "in foreground", "after", negated=negated)
+    outside = cursor.take("outside of", "outside") is not None
+    name = "inside" if outside else lex.RELATIONS.take(cursor)
+    negated = negated != outside
     if name is None or cursor.word() in (
         "total",
         "all",
@@ -178,6 +184,29 @@ def _relation(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
 def _about(by: Relation | Than, concept: Concept) -> Relation | Than:
     """ "buildings taller than the white one": the landmark's "one" is a building."""
     return by.model_copy(update={"landmark": nouns.bound(by.landmark, concept)})
+
+
+_CONTENTS = lex.words(
+    "cup cups glass glasses bottle bottles slice slices piece pieces bowl bowls plate plates box boxes bag bags basket baskets "
+    "can cans jar jars pot pots loaf loaves bunch bunches bouquet pile piles stack stacks heap bar bars sheet sheets"
+)
+
+
+def _part_of(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
+    """ "the wheels | of the red car": a part lies in its whole; "a cup | of tea" is one thing."""
+    word = cursor.word(-1)
+    if cursor.word() != "of" or negated:
+        return None
+    cursor.at += 1
+    if chunks.is_part(word) and cursor.word() in lex.ARTICLES | {"a", "an", "each", "every", "all"}:
+        whole = nouns.item(cursor)
+        if whole is None:
+            return None
+        by = Relation(name="inside", landmark=whole.concept)
+        return lambda concept: Filtered(base=concept, by=_about(by, concept))
+    contents = chunks.chunk(cursor) if word in _CONTENTS and chunks.is_content(cursor) else []
+    text = " ".join(contents)
+    return (lambda concept: described(concept, f"of {text}", "after")) if contents else None
 
 
 def _placed(cursor: Cursor) -> None:

@@ -16,6 +16,7 @@ from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding import modifiers
 from sam3_agent.understanding.across import compare_images
 from sam3_agent.understanding.amounts import measure
+from sam3_agent.understanding.at_once import AtOnce, at_once
 from sam3_agent.understanding.claims import description
 from sam3_agent.understanding.comparisons import compare_counts
 from sam3_agent.understanding.concepts import mentions
@@ -23,10 +24,9 @@ from sam3_agent.understanding.courtesy import Bared, bared
 from sam3_agent.understanding.determiners import number_at
 from sam3_agent.understanding.judging import judged
 from sam3_agent.understanding.normalise import clauses
-from sam3_agent.understanding.nouns import Item
-from sam3_agent.understanding.objection import Objection
+from sam3_agent.understanding.numbered import count_bounded, numbered, wanted
 from sam3_agent.understanding.pictures import fold_pictures, split_scope
-from sam3_agent.understanding.plan import Action, Count, Exists, Mention, Plan, Revise, Scope, Segment, When
+from sam3_agent.understanding.plan import Action, Count, Exists, Mention, Plan, Revise, Scope, Segment
 from sam3_agent.understanding.questions import finished, how_many, how_many_of_them, subject, where, which
 from sam3_agent.understanding.refusal import other_work, unseen
 from sam3_agent.understanding.revisions import revise
@@ -35,8 +35,7 @@ from sam3_agent.understanding.smalltalk import delivers as is_delivery
 from sam3_agent.understanding.smalltalk import idle, open_question, ordinal_picture, same_elsewhere
 from sam3_agent.understanding.times import Timed, timed
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
-from sam3_agent.understanding.wording import name
-from sam3_agent.understanding.yes_no import exists, yes_no
+from sam3_agent.understanding.yes_no import exists
 
 Trouble = Literal[
     "", "unsupported", "nothing named", "open question", "unclear", "silent", "too much", "impossible", "strange", "judgement"
@@ -85,7 +84,7 @@ _NO_NOUNS = lex.words(
     "find locate identify detect select extract isolate segment highlight"
 )  # commands, and never things
 _RULES: tuple[Callable[[Cursor], Any], ...] = (
-    compare_counts, compare_sizes, measure, how_many, how_many_of_them, where, exists, which, revise,
+    compare_counts, compare_sizes, measure, count_bounded, how_many, how_many_of_them, where, exists, which, revise,
 )  # fmt: skip
 
 
@@ -99,6 +98,9 @@ def read(text: str, images: int = 1) -> Reading:
     when = timed(text)
     if when is not None:
         return _in_time(when, images)
+    together = at_once(text)
+    if together is not None and (reading := _together(together, images)) is not None:
+        return reading
     sentences = clauses(text)
     found = description(sentences)
     if found is not None:
@@ -134,12 +136,29 @@ def _in_time(when: Timed, images: int) -> Reading:
     reading = read(when.rest, images)
     drafts = []
     for draft in reading.drafts:
-        plan, target = draft.plan, getattr(draft.plan.action, "target", None)
-        if when.moment is not None and target is not None:
-            plan = plan.model_copy(update={"action": When(target=target, moment=when.moment, last=when.last)})
+        plan = draft.plan
+        if (asked := when.asked(plan.action)) is not None:
+            plan = plan.model_copy(update={"action": asked})
         scope = plan.scope.model_copy(update={"between": when.between})
         drafts.append(replace(draft, plan=plan.model_copy(update={"scope": scope}), bare=False))
     return replace(reading, drafts=tuple(drafts))
+
+
+def _together(asked: AtOnce, images: int) -> Reading | None:
+    """The rest of the question with its counts at one moment; None where its words meant something else."""
+    reading = read(asked.rest, images)
+    drafts = []
+    for draft in reading.drafts:
+        action = draft.plan.action
+        if isinstance(action, Count):
+            action = action.model_copy(update={"at_once": asked.extreme})
+        elif isinstance(action, Exists) and asked.extreme == "most":
+            claims = tuple(asked.loosened(claim) for claim in action.claims)
+            action = action.model_copy(update={"at_once": True, "claims": claims})
+        elif asked.sure:
+            return None
+        drafts.append(replace(draft, plan=draft.plan.model_copy(update={"action": action})))
+    return replace(reading, drafts=tuple(drafts)) if drafts else None
 
 
 def _weighty(drafts: list[Draft]) -> list[Draft]:
@@ -279,31 +298,13 @@ def _command(cursor: Cursor) -> Segment | Count | Exists | None:
                 cursor.take("only", "just", "where", "exactly")
             thing = subject(cursor)
             if thing is not None and finished(cursor):
-                return _numbered(thing) or Segment(verb=verb, target=thing.concept)  # type: ignore[arg-type]
+                return numbered(thing) or Segment(verb=verb, target=wanted(thing))  # type: ignore[arg-type]
             length -= 1
             if length and table.match(Cursor(cursor.tokens[: here + length], here)) is None:
                 break
         cursor.at = here
     cursor.at = start
     return None
-
-
-def _numbered(thing: Item) -> Exists | None:
-    """ "find at least three dogs" asks whether there are three; "find no dogs" asks for nothing.
-
-    Raises:
-        Objection: nothing is to be found.
-    """
-    parts = [part.determiner for part in thing.parts] or [thing.determiner]
-    if parts[0].high == 0 and not parts[0].bounded:
-        if mentions(thing.concept):
-            raise Objection("nothing named")
-        named = name(thing.concept)
-        raise Objection(
-            "impossible",
-            f'Nothing can be outlined of no {named}. Please say "find the {named}", or "are there no {named}?".',
-        )
-    return yes_no(thing) if any(part.bounded for part in parts) else None
 
 
 def _bare(tokens: Sequence[Token], clause: Bared, scope: Scope) -> list[Draft]:
@@ -317,9 +318,9 @@ def _bare(tokens: Sequence[Token], clause: Bared, scope: Scope) -> list[Draft]:
         return []
     thing = subject(cursor)
     if thing is not None and finished(cursor):
-        if (asked := _numbered(thing)) is not None:
+        if (asked := numbered(thing)) is not None:
             return [Draft(Plan(action=asked, scope=scope))]
-        action: Action = _toned(Segment(target=thing.concept), clause)
+        action: Action = _toned(Segment(target=wanted(thing)), clause)
         return [Draft(Plan(action=action, scope=scope), bare=True)]
     cursor = Cursor(tokens)
     change = modifiers.predicate(cursor)
@@ -351,6 +352,8 @@ def _cut(clause: Bared, images: int) -> list[Draft]:
 
 def _request_starts(cursor: Cursor) -> bool:
     tables = (lex.SHOW, lex.COUNT, lex.WHERE, lex.FOLLOW, lex.HOW_MANY)
+    if cursor.word() in ("is", "are") and cursor.word(1) == "there":
+        return True
     return any(table.match(cursor) for table in tables) or cursor.word() in _STARTERS | {
         "leave",
         "exclude",

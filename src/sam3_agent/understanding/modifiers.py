@@ -35,8 +35,25 @@ def after_noun(cursor: Cursor, concept: Concept, rank: PendingRank, *, definite:
         if change is None:
             cursor.at = start
             break
-        concept = change(concept)
+        concept = _and_places(cursor, change)(concept)
     return concept
+
+
+def _and_places(cursor: Cursor, change: Change) -> Change:
+    """ "left of the tree | and right of the house", "left | or right of the bus"."""
+    while (
+        cursor.word() in ("and", "or", "but")
+        and lex.RELATIONS.match(cursor, ahead=1)
+        and cursor.word(1) not in ("in", "on", "at", "by", "over", "before")
+    ):
+        here, joint = cursor.at, cursor.word()
+        cursor.at += 1
+        more = one_fact(cursor, pick=False, finite=False)
+        if more is None:
+            cursor.at = here
+            break
+        change = _either(change, more) if joint == "or" else _both(change, more)
+    return change
 
 
 def predicate(cursor: Cursor) -> Change | None:

@@ -50,6 +50,7 @@ _CONTRACTIONS = {
     "u'd": "you would", "alll": "all", "aer": "are", "ar": "are", "arre": "are", "thre": "three", "ov": "of",
     "rde": "red", "erd": "red", "redd": "red", "blu": "blue", "bleu": "blue", "gren": "green", "whte": "white",
     "wite": "white", "blck": "black", "brwn": "brown", "yello": "yellow", "ornage": "orange", "purpel": "purple",
+    "howmany": "how many", "ppl": "people", "frm": "from", "trak": "track", "trck": "track", "nr": "number",
     "cont": "count", "coun": "count", "cuont": "count", "hilight": "highlight", "hilite": "highlight",
 }  # fmt: skip
 _WITH_IS = ("what", "where", "who", "there", "it", "that", "here", "how", "which", "he", "she", "when", "why")

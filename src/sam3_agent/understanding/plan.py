@@ -165,7 +165,8 @@ Filter = Annotated[Attribute | Relation | Region | Size | Than | Rank, Field(dis
 class Claim(Node):
     """One statement that can be true or false: how many of `target` there are.
 
-    `every`: all members of `of` must be in `target` ("all the dogs are sitting").
+    With `of`, all members of it must be in `target` ("all the dogs are sitting"); with `most` as well, more than this
+    share of them ("most of the dogs are sitting": 0.5), or less than it where it is negative.
     """
 
     words: str
@@ -173,6 +174,7 @@ class Claim(Node):
     at_least: Annotated[int, Field(ge=0)] = 1
     at_most: Annotated[int | None, Field(ge=0)] = None
     of: Concept | None = None
+    most: float | None = None
     versus: Concept | None = None
     versus_ask: Literal["more", "fewer", "equal"] = "more"
 
@@ -185,18 +187,20 @@ class Segment(Node):
 
 
 class Count(Node):
-    """How many; in a video, how many distinct ones."""
+    """How many; in a video, how many distinct ones, or with `at_once` the most (fewest) that one frame shows."""
 
     verb: Literal["count"] = "count"
     target: Concept
+    at_once: Literal["most", "fewest"] | None = None
 
 
 class Exists(Node):
-    """Yes or no: do all claims hold (`joint` "or": does any)?"""
+    """Yes or no: do all claims hold (`joint` "or": does any)? `at_once`: of a clip, in one of its frames."""
 
     verb: Literal["exists"] = "exists"
     claims: tuple[Claim, ...]
     joint: Literal["and", "or"] = "and"
+    at_once: bool = False
 
 
 class Verify(Node):
@@ -208,29 +212,35 @@ class Verify(Node):
 
 
 class MeasureOf(Node):
-    """How much: area as a share of the picture, pixels, or the share of `of` that is also `target`."""
+    """How much: area as a share of the picture, pixels, or the share of `of` that is also `target`.
+
+    "size ratio" and "number ratio" divide by what `of` has, the first of them measured `by`.
+    """
 
     verb: Literal["measure"] = "measure"
     target: Concept
-    what: Literal["share", "pixels", "width", "height", "ratio", "size ratio"] = "share"
+    what: Literal["share", "pixels", "width", "height", "ratio", "size ratio", "number ratio"] = "share"
     of: Concept | None = None
+    by: Measure = "area"
 
 
 class CompareCounts(Node):
-    """Numbers of two things in the same picture."""
+    """Numbers of two things in the same picture; `factor` times the second ("twice as many dogs as cats": 2)."""
 
     verb: Literal["compare counts"] = "compare counts"
     parts: tuple[Concept, ...]
-    ask: Literal["more", "fewer", "equal", "difference", "gap", "which more", "which fewer"]
+    ask: Literal["more", "fewer", "equal", "at least", "at most", "difference", "gap", "which more", "which fewer"]
+    factor: float = 1.0
 
 
 class CompareSizes(Node):
-    """Sizes or places of two things in the same picture."""
+    """Sizes or places of two things in the same picture; by "near", how far they are from `landmark`."""
 
     verb: Literal["compare sizes"] = "compare sizes"
     parts: tuple[Concept, ...]
     by: RankKey = "area"
     reverse: bool = False
+    landmark: Concept | None = None
     ask: Literal["which", "whether"] = "which"
 
 
@@ -239,18 +249,24 @@ class CompareImages(Node):
 
     verb: Literal["compare images"] = "compare images"
     target: Concept
-    ask: Literal["most", "fewest", "has", "difference", "gap", "more", "fewer", "equal", "largest", "smallest"]
+    ask: Literal[
+        "most", "fewest", "has", "how many", "difference", "gap", "more", "fewer", "equal", "largest", "smallest"
+    ]
     at_least: Annotated[int, Field(ge=0)] = 1
     at_most: Annotated[int | None, Field(ge=0)] = None
 
 
 class When(Node):
-    """When a thing of a clip appears or was last seen, or how long it shows; `last`: of several, the last one."""
+    """When a thing of a clip appears or was last seen, how long it shows, or when the most (fewest) show at once.
+
+    `last`: of several, the last one; `count`: when so many show at once.
+    """
 
     verb: Literal["when"] = "when"
     target: Concept
-    moment: Literal["appears", "leaves", "shows"] = "appears"
+    moment: Literal["appears", "leaves", "shows", "most", "fewest"] = "appears"
     last: bool = False
+    count: Annotated[int, Field(ge=1)] | None = None
 
 
 Revision = Literal["only", "without", "add", "instead", "same", "undo", "reset", "complement"]

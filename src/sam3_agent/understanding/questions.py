@@ -24,6 +24,8 @@ _TAILS = PhraseTable.of(
     "would you say are there|are in total|are there now|are there then|left|are we left with|do i have|"
     "can be made out|are displayed|are featured|show up|turn up|could you count|could you see|have i got|"
     "pop up|are you seeing|are you able to see|pass by|pass through|pass|drive by|drive past|come into view|"
+    "seen|to be seen|pictured|depicted|shown|on screen|on the screen|come past|walk past|walk by|go by|go past|fly by|fly past|"
+    "swim by|swim past|run past|run by|there in total|are seen|is seen|are on screen|are on the screen|"
     "enter|show|in total|altogether|in all|overall|all in all|are to be seen|are there to see|occur",
     True,
 )
@@ -214,6 +216,8 @@ def claim(determiner: Determiner, target: Concept, *, of: Concept | None = None,
     )
     if determiner.none:
         return Claim(words=words, target=target, at_least=0, at_most=0)
+    if determiner.most is not None and of is not None:
+        return Claim(words=words, target=target, at_least=1, of=of, most=determiner.most)
     low = 1 if determiner.low is None else determiner.low
     if every:
         return Claim(words=words, target=target, at_least=1, of=of)

@@ -66,7 +66,7 @@ def _direction(cursor: Cursor, rank: PendingRank) -> bool:
                 if image is not None and image.kind == "image":
                     cursor.at += 1
                 if rank.last:
-                    rank.first, rank.last = 1, cursor.tokens[start].text == "from" and rank.last
+                    rank.first, rank.last = rank.first or 1, cursor.tokens[start].text == "from" and rank.last
                 rank.by = side
                 return True
     cursor.at = start
@@ -93,7 +93,7 @@ def _far_side(cursor: Cursor, rank: PendingRank) -> bool:
 def nearest_to(cursor: Cursor, rank: PendingRank) -> bool:
     """ "to the knife", "from the centre of the picture", "the door"."""
     start = cursor.at
-    cursor.take("to", "from", "by", "towards", "of")
+    cursor.take("away from", "to", "from", "by", "towards", "of")
     found = places.region(cursor, bare=True)
     if found is not None:
         rank.region = found[0].name

@@ -185,7 +185,9 @@ def _mapped(action: Action, change: Change) -> Action:
         claims = tuple(_mapped_claim(claim, change) for claim in action.claims)
         return action.model_copy(update={"claims": claims})
     if isinstance(action, CompareCounts | CompareSizes):
-        return action.model_copy(update={"parts": tuple(change(part) for part in action.parts)})
+        landmark = getattr(action, "landmark", None)
+        inner = {"landmark": change(landmark)} if landmark is not None else {}
+        return action.model_copy(update={"parts": tuple(change(part) for part in action.parts), **inner})
     if isinstance(action, MeasureOf):
         of = change(action.of) if action.of is not None else None
         return action.model_copy(update={"target": change(action.target), "of": of})
@@ -281,6 +283,8 @@ def _first_turn(change: Revise) -> Action | Question:
     words = mentions(change.target)
     if words:
         return _what(words[0])
+    if change.how == "without" and isinstance(change.target, Filtered) and isinstance(change.target.by, Rank):
+        return Segment(target=Without(base=change.target.base, minus=change.target))  # "all but the largest dog"
     if change.how == "without":
         return Question("Leave that out of what? Please name what I should look for.")
     return Segment(target=change.target)

@@ -30,7 +30,7 @@ _ORDERS: dict[str, tuple[str, bool]] = {
 def compare_sizes(cursor: Cursor) -> CompareSizes | None:
     """ "which is bigger, the sofa or the table", "is the sofa or the table bigger"."""
     start = cursor.at
-    for rule in (_which_bigger, _or_bigger):
+    for rule in (_nearer_than, _which_nearer, _which_bigger, _or_bigger):
         cursor.at = start
         found = rule(cursor)
         if found is not None and finished(cursor):
@@ -59,6 +59,43 @@ def _which_bigger(cursor: Cursor) -> CompareSizes | None:
     if kind is not None:
         parts = tuple(nouns.bound(part, kind.concept) for part in parts)
     return CompareSizes(parts=parts, by=order[0], reverse=order[1]) if len(parts) > 1 else None  # type: ignore[arg-type]
+
+
+def _which_nearer(cursor: Cursor) -> CompareSizes | None:
+    """ "which is closer to the tree, the dog or the cat"."""
+    if cursor.take("which one", "which of them", "which", "what", "who") is None or not cursor.take("is", "are"):
+        return None
+    away = _nearer(cursor)
+    landmark = nouns.item(cursor) if away is not None else None
+    if landmark is None or away is None:
+        return None
+    cursor.take(",")
+    cursor.take(":")
+    found = nouns.noun_list(cursor)
+    parts = alternatives(found) if found else ()
+    return CompareSizes(parts=parts, by="near", reverse=away, landmark=landmark.concept) if len(parts) > 1 else None
+
+
+def _nearer_than(cursor: Cursor) -> CompareSizes | None:
+    """ "is the dog closer to the tree than the cat"."""
+    first = nouns.item(cursor, modified=False) if cursor.take("is", "are") else None
+    away = _nearer(cursor) if first else None
+    landmark = nouns.item(cursor) if away is not None else None
+    second = nouns.item(cursor) if landmark and cursor.take("than") else None
+    if first is None or second is None or landmark is None or away is None:
+        return None
+    cursor.take("is", "are")
+    parts = (first.concept, nouns.bound(second.concept, first.concept))
+    return CompareSizes(parts=parts, by="near", reverse=away, landmark=landmark.concept, ask="whether")
+
+
+def _nearer(cursor: Cursor) -> bool | None:
+    """Whether farther away is asked for; None where neither is."""
+    cursor.take("the")
+    if cursor.take("closer to", "nearer to", "closest to", "nearest to", "nearer", "nearest"):
+        return False
+    far = ("farther away from", "further away from", "farther from", "further from", "farthest from", "furthest from")
+    return True if cursor.take(*far) else None
 
 
 def _order(cursor: Cursor) -> tuple[str, bool] | None:

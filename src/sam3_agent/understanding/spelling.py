@@ -71,7 +71,14 @@ def plural(noun: str) -> str:
     irregular = next((many for many, one in _IRREGULAR.items() if one == last), None)
     if irregular or (last in _INVARIANT and last not in ("bus", "gas", "dress", "glass", "lens", "cross")):
         many = irregular or last
-    elif last.endswith(("s", "x", "z", "ch", "sh")):
+    elif last.endswith(("s", "x", "z", "ch", "sh")) or last in (
+        "tomato",
+        "potato",
+        "mango",
+        "hero",
+        "volcano",
+        "buffalo",
+    ):
         many = last + "es"
     elif last.endswith("y") and last[-2:-1] not in "aeiou":
         many = last[:-1] + "ies"
@@ -108,6 +115,7 @@ def _known() -> frozenset[str]:
     lookalikes = resources.files(__package__).joinpath("lookalikes.txt").read_text(encoding="utf-8")
     return frozenset(lookalikes.split()) | lex.STOP | lex.ADJECTIVES | lex.PARTICIPLES | lex.CLOTHES | lex.PERSONS | (
         lex.ANIMATE | set(_ANYWHERE) | set(_COMMANDS) | lex.SCENES | set(lex.NUMBERS) | set(lex.FRACTIONS)
+        | lex.words("tracking following segmentation detection detecting counting finding outlining outside onto")
         | lex.PARTS_OF_A_WHOLE | lex.ANYTHING | lex.NON_NOUNS | lex.WORLD
     )  # fmt: skip
 

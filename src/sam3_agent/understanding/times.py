@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from sam3_agent.understanding.plan import Action, Concept, Exists, Filtered, Rank, When
 from sam3_agent.understanding.tokens import spend
 
-Moment = Literal["appears", "leaves", "shows"]
+Moment = Literal["appears", "leaves", "shows", "most", "fewest"]
 Span = tuple[float, float | None]
 
 _UNIT = r"(?P<{0}u>seconds?|secs?|s|minutes?|mins?|min)"
@@ -49,7 +50,7 @@ _ASKS = r"(?:when|(?:at|in)\s+(?:what|which)\s+(?:time|second|point|moment|minut
 _DOES = r"(?:do|does|did|will|is|are|was|were|can|could)"
 _END = r"(?:\s+for\s+the\s+(?:first|last)\s+time)?(?:\s+in\s+(?:the|this)\s+(?:clip|video|film|footage|frame|picture))?\s*[?.!]*\s*$"
 _WHEN = re.compile(
-    rf"^\W*{_ASKS}\s+{_DOES}\s+(?:i\s+|we\s+|you\s+)?(?P<early>first\s+)?(?:see\s+)?(?P<thing>(?:the|a|an|any|all|some|every)?\s*.+?)"
+    rf"^\W*{_ASKS}\s+(?:{_DOES}\s+)?(?:i\s+|we\s+|you\s+)?(?P<early>first\s+)?(?:see\s+)?(?P<thing>(?:the|a|an|any|all|some|every)?\s*.+?)"
     rf"\s+(?:first\s+|last\s+|finally\s+)?(?:(?P<appear>{_APPEAR})|(?P<leave>{_LEAVE})){_END}",
     re.IGNORECASE,
 )
@@ -61,6 +62,25 @@ _LASTS = re.compile(
     rf"^\W*(?:for\s+)?how\s+long\s+(?:is|are|was|were|can|does|do)\s+(?P<thing>.+?)\s+(?:be\s+)?(?:visible|seen|shown|there|in\s+(?:view|sight)|stay|on\s+screen){_END}",
     re.IGNORECASE,
 )
+_MANY = r"(?:the\s+)?(?:(?P<most>most|(?:largest|highest|greatest|biggest|maximum|max)\s+(?:number|count|amount)\s+of)|(?P<few>fewest|least|(?:smallest|lowest|least|minimum)\s+(?:number|count|amount)\s+of))"
+_SEEN_THERE = r"(?:\s+(?:are|is|be|visible|seen|shown|there|present|appear(?:ing)?|around|on\s+screen|at\s+once|simultaneously|at\s+the\s+same\s+time|in\s+(?:view|sight|frame|one\s+frame|a\s+single\s+frame)))*"
+_PEAK = re.compile(
+    rf"^\W*(?:{_ASKS}(?:\s+(?:in|of)\s+the\s+(?:clip|video|film|footage))?\s+(?:{_DOES}\s+)?(?:there\s+|(?:i|we|you|one|it|the\s+(?:clip|video|film|footage))\s+)?(?:see\s+|spot\s+|show\s+|count\s+|have\s+)?|"
+    rf"(?:in\s+)?(?:which|what)\s+(?:second|moment|frame|minute|point)(?:\s+(?:in|of)\s+the\s+(?:clip|video|film|footage))?\s+(?:shows?|has|contains?|are\s+there|is\s+there|do\s+you\s+see)\s+)"
+    rf"{_MANY}\s+(?P<thing>.+?){_SEEN_THERE}{_END}",
+    re.IGNORECASE,
+)
+_HIGHEST = re.compile(
+    rf"^\W*{_ASKS}\s+(?:{_DOES}\s+)?the\s+(?:number|count|amount)\s+of\s+(?P<thing>.+?)\s+(?:(?:is|are|at|reach(?:es)?)\s+)*(?:its\s+|the\s+|a\s+)?"
+    rf"(?:(?P<most>highest|largest|greatest|biggest|peaks?|maximal|maximum|max)|(?P<few>lowest|smallest|minimal|minimum)){_END}",
+    re.IGNORECASE,
+)
+_THERE = re.compile(rf"^\W*{_ASKS}\s+(?:is|are|was|were)\s+there\s+(?P<thing>.+?){_SEEN_THERE}{_END}", re.IGNORECASE)
+_POLITE = re.compile(
+    r"^\W*(?:(?:hi|hello|hey|please|so|and|ok)\W+)*(?:(?:can|could|would|will)\s+you\s+(?:please\s+|kindly\s+)?)?(?:tell\s+me|say|show\s+me|find\s+out|find|determine|let\s+me\s+know|do\s+you\s+know|i\s+want\s+to\s+know)\s+(?=when\b|(?:at|in)\s+(?:what|which)\b)",
+    re.IGNORECASE,
+)
+_TAIL = re.compile(r"[\s,]+(?:please|thanks|thank\s+you|pls|plz)\W*$", re.IGNORECASE)
 _ORDER = re.compile(r"^(?P<article>the\s+)?(?P<which>first|last)\s+", re.IGNORECASE)
 
 
@@ -80,16 +100,37 @@ class Timed:
     moment: Moment | None = None
     last: bool = False
 
+    def asked(self, action: Action) -> When | None:
+        """The question of when, if it is one; "two ducks" is when two of them show at once."""
+        target: Concept | None = getattr(action, "target", None)
+        count = None
+        if isinstance(action, Exists) and len(action.claims) == 1:
+            target, count = action.claims[0].target, action.claims[0].at_least
+        elif isinstance(target, Filtered) and isinstance(target.by, Rank) and target.by.by == "score":
+            target, count = target.base, target.by.count
+        if self.moment is None or target is None:
+            return None
+        counted = count is not None and count > 1 and self.moment == "appears"
+        return When(target=target, moment=self.moment, last=self.last, count=count if counted else None)
+
 
 def timed(text: str) -> Timed | None:
     """What a question says about time; None where it says nothing."""
     spend(len(text) // 8)  # the patterns look from every letter on, and a question may name time upon time
     between, rest = _span(text)
+    asked = _TAIL.sub("", _POLITE.sub("", rest))
+    for pattern in (_PEAK, _HIGHEST):
+        if found := pattern.match(asked):
+            return Timed(f"find the {found['thing']}", between, "most" if found["most"] else "fewest")
+    rest = asked if asked != rest and _POLITE.match(rest) else rest
+    there = _THERE.match(asked)
+    if there and not re.match(r"(?:no|zero|any)\b", there["thing"], re.IGNORECASE):
+        return Timed(f"find {there['thing']}", between, "appears")
     for pattern, moment in ((_LASTS, "shows"), (_SEEN, "appears"), (_WHEN, "")):
         found = pattern.match(rest)
         if found:
             named: Moment = moment or ("leaves" if found["leave"] else "appears")  # type: ignore[assignment]
-            thing, last = _thing(found["thing"], named)
+            thing, last = _thing(re.sub(rf"{_SEEN_THERE}\s*$", "", found["thing"], flags=re.IGNORECASE), named)
             return Timed(f"find {thing}", between, named, last)
     return None if between is None else Timed(rest, between)
 

@@ -56,6 +56,37 @@ _ING = {
     "smile": "smiling",
     "play": "playing",
     "drive": "driving",
+    "cross": "crossing",
+    "crosses": "crossing",
+    "chase": "chasing",
+    "chases": "chasing",
+    "face": "facing",
+    "faces": "facing",
+    "bark": "barking",
+    "climb": "climbing",
+    "climbs": "climbing",
+    "crawl": "crawling",
+    "crawls": "crawling",
+    "throw": "throwing",
+    "throws": "throwing",
+    "catches": "catching",
+    "kick": "kicking",
+    "kicks": "kicking",
+    "dance": "dancing",
+    "talk": "talking",
+    "laugh": "laughing",
+    "wave": "waving",
+    "waves": "waving",
+    "lean": "leaning",
+    "leans": "leaning",
+    "hang": "hanging",
+    "hangs": "hanging",
+    "grazes": "grazing",
+    "sleeps": "sleeping",
+    "smiles": "smiling",
+    "drives": "driving",
+    "pushes": "pushing",
+    "pulls": "pulling",
 }
 _ADDRESSED = {
     "looking": ("at",),
@@ -95,7 +126,11 @@ def doing_text(cursor: Cursor, *, finite: bool = True) -> str | None:
     word = cursor.word()
     if not finite and word in _FINITE:
         return None
-    known = word in lex.PARTICIPLES or word in ("asleep", "awake", "open", "upright", "full", "alive", "closed")
+    known = (
+        word in lex.PARTICIPLES
+        or (finite and word in _FINITE)
+        or word in ("asleep", "awake", "open", "upright", "full", "alive", "closed")
+    )
     if not known and not (word.endswith("ing") and len(word) > 4 and word not in lex.STOP):
         return None
     if word in _RELATES or lex.EXCEPT.match(cursor) or (lex.RELATIONS.match(cursor) or (0, ""))[0] > 1:
@@ -104,12 +139,13 @@ def doing_text(cursor: Cursor, *, finite: bool = True) -> str | None:
     text = [_ING.get(word, word)]
     if cursor.word() in ("down", "up") and word in lex.POSTURES | lex.MOTIONS:
         cursor.at += 1
-    cursor.skip(
-        ("happily", "quickly", "slowly", "quietly", "around", "about", "peacefully", "there", "here", "currently")
-    )
+    idle = ("happily", "quickly", "slowly", "quietly", "about", "peacefully", "there", "here", "currently")
+    cursor.skip(idle if chunk_follows(cursor) else (*idle, "around"))
     start = cursor.at
     link = cursor.take(*_ADDRESSED.get(word, ()))
-    takes_object = word in lex.TRANSITIVE or not known or link is not None
+    takes_object = (
+        word in lex.TRANSITIVE or text[0] in lex.TRANSITIVE | {"crossing", "climbing"} or not known or link is not None
+    )
     what = object_text(cursor) if takes_object else None
     if what is None:
         cursor.at = start
@@ -118,6 +154,11 @@ def doing_text(cursor: Cursor, *, finite: bool = True) -> str | None:
     if word in ("wearing", "wear", "wears", "worn", "have", "has"):
         cursor.take("on")
     return " ".join(text)
+
+
+def chunk_follows(cursor: Cursor) -> bool:
+    """ "standing around | the car": the word is a place, not an idle one."""
+    return cursor.word() == "around" and cursor.word(1) not in ("", "and", "or", "in", "on", "at")
 
 
 def object_text(cursor: Cursor) -> str | None:

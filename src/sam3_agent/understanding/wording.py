@@ -100,6 +100,8 @@ def claim_words(claim: Claim) -> str:
         return claim.words
     if claim.versus is not None:
         return f"{claim.versus_ask} {name(claim.target)} than {name(claim.versus)}"
+    if claim.of is not None and claim.most is not None:
+        return f"{'more' if claim.most > 0 else 'less'} than {abs(claim.most):.0%} of the {name(claim.of)} are {name(claim.target)}"
     if claim.of is not None:
         return f"all {name(claim.of)} are {name(claim.target)}"
     if claim.at_most == 0:
@@ -135,7 +137,8 @@ def _action_words(action: object) -> str:
             return f"say where {the(action.target)} {'is' if isinstance(action.target, Mention) and action.target.word == 'it' else 'are'}"
         return f"{'follow' if action.verb == 'track' else 'find'} {the(action.target)}"
     if isinstance(action, Count):
-        return f"count {the(action.target)}"
+        moment = {"most": " where most are seen at once", "fewest": " where fewest are seen at once"}
+        return f"count {the(action.target)}{moment.get(action.at_once or '', '')}"
     if isinstance(action, Exists):
         return "check whether " + _asked(action)
     if isinstance(action, Verify):
@@ -145,15 +148,23 @@ def _action_words(action: object) -> str:
         of = f" relative to {the(action.of)}" if action.of is not None else ""
         return f"measure the {action.what} of {the(action.target)}{of}"
     if isinstance(action, CompareCounts):
-        return f"compare the numbers of {' and '.join(name(part) for part in action.parts)} ({action.ask})"
+        times = "" if action.factor == 1 else f", {action.factor:g} times"
+        return f"compare the numbers of {' and '.join(name(part) for part in action.parts)} ({action.ask}{times})"
     if isinstance(action, CompareSizes):
+        if action.landmark is not None:
+            which = "farther from" if action.reverse else "nearer to"
+            return f"say which is {which} {the(action.landmark, many=False)}: {' or '.join(name(part, many=False) for part in action.parts)}"
         return f"compare the {action.by} of {' and '.join(name(part, many=False) for part in action.parts)}"
     if isinstance(action, CompareImages):
         return f"compare the pictures by their {name(action.target)} ({action.ask})"
     if isinstance(action, When):
         which = "last " if action.last else ""
+        if action.count is not None:
+            return f"say when {action.count} {name(action.target)} are first seen at once"
         said = {"appears": f"when the {which}{name(action.target, many=False)} appears",
-                "leaves": f"when the {which}{name(action.target, many=False)} was last seen"}  # fmt: skip
+                "leaves": f"when the {which}{name(action.target, many=False)} was last seen",
+                "most": f"when the most {name(action.target)} are seen at once",
+                "fewest": f"when the fewest {name(action.target)} are seen at once"}  # fmt: skip
         return "say " + said.get(action.moment, f"how long the {name(action.target)} can be seen")
     if isinstance(action, Revise):
         return _revised(action)
@@ -169,7 +180,7 @@ def _asked(action: Exists) -> str:
             one = claim.versus is None and (claim.at_most == 1 or (claim.at_least == 1 and claim.at_most is None))
             said, there = f"there {'is' if one else 'are'} {said}", True
         words += f" {action.joint} {said}" if words else said
-    return words
+    return f"{words} at once" if action.at_once else words
 
 
 def _revised(action: Revise) -> str:

@@ -26,6 +26,8 @@ _EXISTS = PhraseTable.of(
 def exists(cursor: Cursor) -> Exists | None:
     """ "is there a cat", "are any of them holding an umbrella", "does the picture contain two dogs"."""
     start = cursor.at
+    if cursor.tokens and [token.text for token in cursor.tokens[-3:-1]] == ["the", "same"]:
+        return None  # "are the two dogs the same size": nothing that a count could tell
     for rule in (_there_is, _picture_has, _subject_is, _any):
         cursor.at = start
         found = rule(cursor)
