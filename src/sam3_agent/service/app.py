@@ -38,6 +38,7 @@ from sam3_agent.service.gate import Gate
 from sam3_agent.service.settings import ServiceSettings
 from sam3_agent.service.state import Service
 
+AGAIN = 3.0  # seconds between attempts to load a model that is not there yet
 SWEEP = 3600.0  # seconds between looks for expired conversations
 ABOUT = (
     "Ask about pictures and clips in plain words; get masks, counts and answers. Masks are COCO RLE, boxes xyxy pixels."
@@ -101,7 +102,7 @@ def agent_of(chosen: ServiceSettings) -> Agent:
 
 
 async def _warm(service: Service) -> None:
-    """Load the model and look once, so that the first question is as fast as the others."""
+    """Load the model and look once, so that the first question is as fast as the others; until it works."""
     import numpy as np
 
     def work() -> None:
@@ -111,16 +112,20 @@ async def _warm(service: Service) -> None:
         [embedding] = engine.encode([np.full((64, 64, 3), 127, np.uint8)])
         engine.ground([embedding], [Prompt("thing")])
 
-    try:
-        await asyncio.to_thread(work)
-        service.problem = ""
-        log.info("ready")
-    except Sam3AgentError as error:
-        service.problem = str(error)
-        log.error("not ready", problem=str(error))
-    except Exception:
-        service.problem = "the model could not be loaded; see the log"
-        log.exception("not ready")
+    while service.problem:  # a server of models may start after us, or be away for a while
+        try:
+            await asyncio.to_thread(work)
+            service.problem = ""
+            log.info("ready")
+        except Sam3AgentError as error:
+            if service.problem != str(error):
+                log.error("not ready", problem=str(error))
+            service.problem = str(error)
+            await asyncio.sleep(AGAIN)
+        except Exception:
+            service.problem = "the model could not be loaded; see the log"
+            log.exception("not ready")
+            return
 
 
 async def _sweep(service: Service) -> None:

@@ -29,14 +29,14 @@ def open_service(tmp_path: Path, engine: SceneEngine) -> Iterator[Open]:
     """Opens the service with changed settings; opening it twice is a restart."""
     clients: list[TestClient] = []
 
-    def start(**changes: Any) -> TestClient:
+    def start(*, patience: float = 10.0, **changes: Any) -> TestClient:
         values = {"sessions": f"sqlite:///{tmp_path}/sessions.db", "hosts": "testserver", "per_minute": 60_000,
                   "burst": 1000, "log": "console", **changes}  # fmt: skip
         agent = Agent(engine, mirror="never", caches=Caches.of(CacheSettings(url="")), price_per_gpu_hour=3.0)
         client = TestClient(create_app(ServiceSettings(**values), agent), raise_server_exceptions=False)
         client.__enter__()
         clients.append(client)
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + patience
         while client.get("/readyz").status_code != 200 and time.monotonic() < give_up:
             time.sleep(0.01)
         engine.encodes = engine.grounds = 0
