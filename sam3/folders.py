@@ -22,7 +22,7 @@ from pathlib import Path
 from sam3.errors import BadInput
 from sam3.files import disk_trouble
 
-YOUNG = 60.0  # seconds; a folder this new may be one whose maker has not locked it yet
+YOUNG = 5.0  # seconds; a folder this new may be one whose maker has not locked it yet
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
 
 

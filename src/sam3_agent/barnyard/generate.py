@@ -7,8 +7,6 @@ picture has its own seed, so the same parameters give the same files. Look first
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from rich.table import Table
 
 from sam3.errors import BadInput
 from sam3.files import write_json
+from sam3.folders import fresh_folder
 from sam3.scenes.pack import Pack
 from sam3_agent.barnyard.blemishes import Blemish, plan_blemishes
 from sam3_agent.barnyard.farms import Farm, plan_farms
@@ -224,14 +223,5 @@ def _fresh(target: Path, *, is_ours: Path) -> Iterator[Path]:
             f"{target}: holds files that the barnyard did not make (no {is_ours.name}). "
             "Choose another folder with --out and --inbox, or move them away."
         )
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
+    with fresh_folder(target) as part:
         yield part
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(part, target)
-    except OSError as error:
-        raise BadInput(f"{part}: cannot be written ({error.strerror or error}). Free or unlock it.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
