@@ -1,7 +1,7 @@
 """`sam3-agent ask "how many chickens are left of the tractor?" farm.jpg`: a question about pictures, answered.
 
 Prints the answer, what was understood and a table of what was found; `--out` keeps the overlay, `--json` prints
-everything as JSON with masks as COCO RLE. `sam3-agent segment` and `count` (in `segment.py`) are the short forms.
+everything as JSON with masks as COCO RLE; the exit status is 3 where there is no answer. `sam3-agent segment` and `count` (in `segment.py`) are the short forms.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sam3_agent.conversation import Reply
     from sam3_agent.video.clip import FrameSeen
 
+DECLINED = 3  # exit status: understood as no question about pictures, not understood, or a question back
 WEAKER = 0.3  # a threshold at which a model that is unsure of a thing often shows it
 
 
@@ -36,19 +37,34 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Only say what is understood; look at nothing.")] = False,
 ) -> None:
-    """Ask about pictures in plain words."""
+    """Ask about pictures in plain words.
+
+    Exit status: 0 an answer, "none found" among them; 1 an error; 2 a wrong option; 3 no answer: a question back, a
+    question that was not understood, or one that no picture answers.
+    """
     if explain:
         said, understood = explained(query)
         print(said)
         if not understood:
-            raise typer.Exit(1)
+            raise typer.Exit(DECLINED)
         return
     reply = answered(query, pictures or [], checkpoint, engine, threshold)
-    kept = write_overlay(reply, out) if out is not None else []
+    kept = write_overlay(reply, out) if out is not None and reply.results else []
     if as_json:
         print(json.dumps(reply.to_json(), ensure_ascii=False, indent=1))
-        return
-    show(reply, kept, threshold=threshold)
+    else:
+        show(reply, kept, threshold=threshold)
+    leave(reply)
+
+
+def leave(reply: Reply) -> None:
+    """End with `DECLINED` where there is no answer.
+
+    Raises:
+        typer.Exit: the reply asks back or declines.
+    """
+    if reply.status in ("clarify", "unsupported"):
+        raise typer.Exit(DECLINED)
 
 
 def explained(query: str) -> tuple[str, bool]:

@@ -1,6 +1,6 @@
 """One finding of a check-up: what was looked at, how it stands, what to do about it.
 
-`check-hardware` and `doctor` both end in a list of `Check`s, shown as one table, written as one
+`check-hardware` and `doctor` both end in a list of `Check`s, shown as one list, written as one
 JSON shape.
 """
 
@@ -42,16 +42,19 @@ def as_rows(checks: Sequence[Check]) -> list[dict[str, Any]]:
     return [asdict(check) for check in checks]
 
 
-def print_table(title: str, checks: Sequence[Check]) -> None:
-    """Show the findings on standard output, coloured when that is a terminal."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def print_checks(title: str, checks: Sequence[Check]) -> None:
+    """Show the findings on standard output, one a line and what to do below it; coloured when that is a terminal.
 
-    table = Table(title=title, title_justify="left")
-    for column in ("what", "status", "found", "what to do"):
-        table.add_column(column, overflow="fold")
+    No line is broken, however narrow the terminal: a path or a command can be copied as it stands.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    name_width = max((len(check.name) for check in checks), default=0)
+    console.print(Text(title, style="italic"), soft_wrap=True)
     for check in checks:
-        status = f"[{COLOURS[check.status]}]{check.status}[/]"
-        table.add_row(check.name, status, escape(check.found), escape(check.advice))
-    Console().print(table)
+        status = Text(f"{check.status:<7}", style=COLOURS[check.status])
+        console.print(Text.assemble(f"{check.name:<{name_width}}  ", status, f"  {check.found}"), soft_wrap=True)
+        if check.advice:
+            console.print(Text(f"{'':{name_width + 11}}{check.advice}", style="dim"), soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from sam3_agent.ask import answered, show, write_overlay
+from sam3_agent.ask import answered, leave, show, write_overlay
 
 Concept = Annotated[str, typer.Argument(help='What to look for: "chicken", "the red cars on the left".')]
 Pictures = Annotated[list[Path], typer.Argument(help="Pictures, in order.")]
@@ -37,14 +37,15 @@ def naming(verb: str, says: str) -> Callable[..., None]:
         from sam3.files import write_json
 
         reply = answered(f"{verb} {concept}", pictures, checkpoint, engine, threshold)
-        kept = write_overlay(reply, out) if out is not None else []
+        kept = write_overlay(reply, out) if out is not None and reply.results else []
         if json_out is not None:
             write_json(json_out, reply.to_json(), indent=1)
         show(reply, kept, threshold=threshold)
+        leave(reply)
 
     carry_out.__name__, carry_out.__doc__ = verb, says
     return carry_out
 
 
-segment = naming("segment", "Find and outline a thing in pictures.")
-count = naming("count", "Count a thing in pictures.")
+segment = naming("segment", "Find and outline a thing in pictures. Exit status 3 where the thing is not understood.")
+count = naming("count", "Count a thing in pictures. Exit status 3 where the thing is not understood.")

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from sam3.errors import BadInput
-from sam3_agent.checks import Check, as_rows, print_table
+from sam3_agent.checks import Check, as_rows, print_checks
 
 PATIENCE = 6.0  # seconds; longer than any network timeout below it
 Probe = Callable[[], Check]
@@ -88,7 +88,7 @@ def doctor(
         raise BadInput(f"--root {root}: no such folder. Give the top of the repository.", field="root")
     needed, optional = needed_probes(root), optional_probes(root)
     checks = examine({**needed, **optional})
-    print_table("what the pipeline leans on", checks)
+    print_checks("what the pipeline leans on", checks)
     if out is not None:
         write_json(out, {"checks": as_rows(checks)})
     stops = [check.name for check in checks[: len(needed)] if check.status == "failed"]

@@ -14,7 +14,7 @@ import typer
 
 from sam3.errors import BadInput
 from sam3.files import write_json
-from sam3_agent.checks import as_rows, print_table, worst
+from sam3_agent.checks import as_rows, print_checks, worst
 from sam3_agent.hardware.machine import survey
 from sam3_agent.hardware.profiles import REQUIREMENTS, judge
 from sam3_agent.params import load_params
@@ -35,7 +35,7 @@ def check_hardware(
     machine = survey(folder)
     checks = judge(machine, name)
     verdict = worst(checks)
-    print_table(f"hardware for the profile {name!r}", checks)
+    print_checks(f"hardware for the profile {name!r}", checks)
     report = {"profile": name, "verdict": verdict, "checks": as_rows(checks), "machine": asdict(machine)}
     write_json(out, report)
     print(f"{'not enough' if verdict == 'failed' else 'good enough'} for {name!r}; details in {out}")

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "understanding"))
 from stage import SCENES, StageEngine
 
 import sam3.engines
+from sam3_agent.ask import DECLINED
 from sam3_agent.conversation import Agent
 
 
@@ -88,7 +89,32 @@ def test_explain_looks_at_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_explain_says_what_is_not_understood_as_the_agent_would(
     capsys: pytest.CaptureFixture[str], query: str, said: str
 ) -> None:
-    assert run("ask", "--explain", query) == 1
+    assert run("ask", "--explain", query) == DECLINED
     printed = capsys.readouterr().out.strip()
     assert printed.startswith(said) and "\n" not in printed
     assert printed == Agent(engine=object()).process(query).text  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("how many dogs are there?", 0), ("find the elephants", 0), ("are there any elephants?", 0), ("how many elephants?", 0),
+     ("is this right: 'two dogs'?", 0), ("write me a poem", DECLINED), ("segment it", DECLINED), ("combien de poules?", DECLINED),
+     ("whereof the barkers do in thine image dwell", DECLINED)],
+)  # fmt: skip
+def test_the_exit_status_tells_an_answer_from_none(park: Path, query: str, status: int) -> None:
+    assert run("ask", query, str(park)) == run("ask", query, str(park), "--json") == status
+
+
+def test_a_question_without_its_picture_is_no_answer(park: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.png"
+    assert run("ask", "how many dogs are there?", "--out", str(overlay)) == DECLINED and not overlay.exists()
+
+
+@pytest.mark.parametrize("verb", ["segment", "count"])
+def test_a_thing_that_is_no_thing_is_declined(park: Path, verb: str) -> None:
+    assert run(verb, "the weather forecast for tomorrow", str(park)) == DECLINED
+
+
+def test_the_exit_statuses_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("ask", "--help") == 0
+    assert "3 no answer" in " ".join(capsys.readouterr().out.split())

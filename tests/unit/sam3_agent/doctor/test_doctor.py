@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sam3_agent import cli
-from sam3_agent.checks import Check
+from sam3_agent.checks import Check, print_checks
 from sam3_agent.doctor import check
 
 
@@ -71,3 +71,20 @@ def test_an_empty_folder_is_examined_without_a_trace(tmp_path: Path) -> None:
     assert statuses["git"] == statuses["DVC"] == "failed"
     assert statuses["MLflow"] == "ok"
     assert not any("Error:" in row.found for row in rows)
+
+
+@pytest.mark.parametrize("terminal", ["80", "40"])
+def test_a_long_path_can_be_copied_from_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: str
+) -> None:
+    path = "/mnt/projects/" + "very-long-folder-name/" * 6 + "models"
+    monkeypatch.setenv("COLUMNS", terminal)
+    checks = [
+        Check("folders", "failed", f"{path} cannot be written", f"chmod u+w {path}"),
+        Check("W&B", "ok", "not configured"),
+    ]
+    print_checks("what the pipeline leans on", checks)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1].endswith(f"failed   {path} cannot be written")
+    assert lines[2].strip() == f"chmod u+w {path}"
+    assert len(lines) == 4
