@@ -1,6 +1,7 @@
 """`make loop-demo`: two turns of the whole loop against real servers, with an annotator who knows the generator's truth.
 
     python -m flows.loop_demo --size small          # a hundred pictures, one epoch: to see it turn
+    python -m flows.loop_demo --size small --kill   # and every server and the training are killed once
     python -m flows.loop_demo                       # as params.yaml has it; hours on two cores
 
 Everything lies in outputs/loop-demo: a clone of this checkout in which the loop runs, the servers' data and logs, and
@@ -20,6 +21,7 @@ import typer
 
 from flows.demo_site import Site, post
 from flows.journal import Journal
+from flows.misfortune import Misfortune
 from sam3.errors import Sam3AgentError, Unavailable
 from sam3.files import atomic_write, read_json, write_json
 
@@ -33,8 +35,8 @@ SMALL = {  # knobs by file
 SERVERS = ("redis", "prefect", "mlflow", "label-studio")
 
 
-def demo(place: Path, turns: int, size: Size, budget: int, looks: int) -> dict[str, Any]:
-    """Turn the loop; returns the summary.
+def demo(place: Path, turns: int, size: Size, budget: int, looks: int, kill: bool = False) -> dict[str, Any]:
+    """Turn the loop; returns the summary. With `kill`, every participant is killed once meanwhile (flows.misfortune).
 
     Raises:
         Unavailable: a server or a step failed; says which and where its log is.
@@ -54,7 +56,7 @@ def demo(place: Path, turns: int, size: Size, budget: int, looks: int) -> dict[s
         journal.once("deployments", lambda: deployments(site))
         site.start("worker")
         run = journal.once("run", lambda: order(site, turns, budget, looks))
-        follow(site, run, turns)
+        follow(site, run, Misfortune(site, tell) if kill else None)
     finally:
         site.stop()
     summary = {"size": size, "turns": [row for row in turns_of(project)]}
@@ -118,7 +120,7 @@ def order(site: Site, turns: int, budget: int, looks: int) -> str:
     return str(post(f"{api}/deployments/{found['id']}/create_flow_run", body)["id"])
 
 
-def follow(site: Site, run: str, turns: int) -> None:
+def follow(site: Site, run: str, misfortune: Misfortune | None) -> None:
     """Until the run is over: annotate, ask the agent, keep the servers up."""
     import httpx
 
@@ -129,6 +131,8 @@ def follow(site: Site, run: str, turns: int) -> None:
     api, said = site.environment["PREFECT_API_URL"], ""
     try:
         while True:
+            if misfortune is not None:
+                misfortune.look()
             for name in site.keep_up():
                 tell(f"{name} had died; started again")
             try:
@@ -211,10 +215,11 @@ def main(
     size: Annotated[str, typer.Option(help="small or full.")] = "full",
     budget: Annotated[int, typer.Option(help="Pictures to annotate a turn.")] = 100,
     looks: Annotated[int, typer.Option(help="Pictures of the inbox to look at a turn; 0: all.")] = 500,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill -9 every participant once, at work.")] = False,
 ) -> None:
     """Turn the loop for real."""
     try:
-        summary = demo(place, turns, "small" if size == "small" else "full", budget, looks)
+        summary = demo(place, turns, "small" if size == "small" else "full", budget, looks, kill)
     except Sam3AgentError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
