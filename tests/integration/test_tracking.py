@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_run import WEAK, write_finished_run
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from sam3.errors import BadInput, Unavailable
 from sam3_agent.finished_run import Places, read_run
@@ -131,3 +138,61 @@ def test_a_store_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch
     (tmp_path / "broken.db").write_bytes(b"not a database" * 100)
     with pytest.raises(Unavailable, match=r"broken\.db.*sam3-agent doctor"):
         Store(f"sqlite:///{tmp_path}/broken.db")
+
+
+def test_a_full_store_is_one_line_without_what_was_to_be_written(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    record, store = record_of(read_run(), load_params()), Store()
+    store.log(record)
+    record = replace(record, tags={**record.tags, "validation_sha256": "of another day"})
+
+    def no_room(connection: Any, *_: Any) -> None:
+        connection.execute(f"PRAGMA max_page_count={connection.execute('PRAGMA page_count').fetchone()[0]}")
+
+    event.listen(Engine, "checkout", no_room)
+    try:
+        with pytest.raises(Unavailable, match="database or disk is full"):
+            for number in range(20):  # until the last page is full
+                store.log(replace(record, tags={**record.tags, "data_sha256": "x" * 4000, "concept": str(number)}))
+                record = replace(record, tags={**record.tags, "validation_sha256": f"day {number}"})
+    finally:
+        event.remove(Engine, "checkout", no_room)
+    printed = capfd.readouterr()
+    assert "Traceback" not in printed.err and "INSERT" not in printed.err
+
+
+MAKING = """
+import os, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sam3_agent.tracking.mlflow_store import Store
+
+def killed(connection, cursor, statement, *rest):
+    if "_alembic_tmp_" in statement and "INSERT" in statement:
+        os.kill(os.getpid(), 9)
+
+event.listen(Engine, "before_cursor_execute", killed)
+Store().client.search_experiments()
+"""
+
+
+def test_killed_while_the_store_is_made_the_next_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow alone leaves a file behind that nobody can use."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    done = subprocess.run([sys.executable, "-c", MAKING], cwd=tmp_path, capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-500:]
+    assert not (tmp_path / "mlflow.db").exists()
+    assert [experiment.name for experiment in Store().client.search_experiments()] == ["Default"]
+
+
+def test_a_store_that_cannot_be_opened_is_one_line_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "text.db").write_text("I am no database, however long one looks at me.")
+    (tmp_path / "folder.db").mkdir()
+    begun = time.monotonic()
+    for name in ("file/mlflow.db", "text.db", "folder.db"):
+        with pytest.raises(Unavailable, match="sam3-agent doctor"):
+            Store(f"sqlite:///{tmp_path}/{name}")
+    assert time.monotonic() - begun < 20  # MLflow would try each for most of a minute

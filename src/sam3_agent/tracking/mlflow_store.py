@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 from sam3.errors import Unavailable
 from sam3_agent.services import mlflow_uri
 from sam3_agent.tracking.record import Record
+from sam3_agent.tracking.sqlite_file import prepare
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "sam3-agent"
 ALIAS = "candidate"
+AUTOFLUSH = "(raised as a result of"  # SQLAlchemy says when before it says what
 AT_ONCE = 1000  # metrics, and
 SETTINGS_AT_ONCE = 100  # params that MLflow takes in one call
 
@@ -34,11 +37,12 @@ class Store:
     def __init__(self, uri: str | None = None) -> None:
         self.uri = uri or mlflow_uri()
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        for name in ("mlflow.store.db.utils", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # migrations of a new file are nobody's news
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # migrations of a new file are nobody's news
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it traces is raised, and said once
         with self._answering():
             from mlflow.tracking import MlflowClient
 
+            prepare(self.uri)
             self.client: MlflowClient = MlflowClient(self.uri)
 
     def log(self, record: Record) -> str:
@@ -113,8 +117,9 @@ class Store:
 
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+            said = [line for line in str(error).splitlines() if line.strip() and not line.startswith(AUTOFLUSH)]
+            reason = (said or [type(error).__name__])[0].strip()[:200]
             where = self.uri.rsplit("@", 1)[-1]  # never a password
             raise Unavailable(f"MLflow at {where}: {reason}. Look with: sam3-agent doctor", field="mlflow") from error
 
