@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from flows.demo_site import Site, post
-from flows.journal import Journal
+from flows.journal import Journal, alone
 from flows.misfortune import Misfortune
 from sam3.errors import Sam3AgentError, Unavailable
 from sam3.files import atomic_write, read_json, write_json
@@ -43,22 +43,23 @@ def demo(place: Path, turns: int, size: Size, budget: int, looks: int, kill: boo
     """
     place = place.absolute()
     place.mkdir(parents=True, exist_ok=True)
-    journal = Journal(place / "demo.json")
-    project = place / "project"
-    journal.once("project", lambda: make_project(project, size))
-    site = Site(place, project)
-    try:
-        tell("starting Redis, Prefect, MLflow and Label Studio")
-        site.start(*SERVERS)
-        journal.once("first model", lambda: first_model(site))
-        tell("starting Triton, the agent and the worker")
-        site.start("triton", "agent")
-        journal.once("deployments", lambda: deployments(site))
-        site.start("worker")
-        run = journal.once("run", lambda: order(site, turns, budget, looks))
-        follow(site, run, Misfortune(site, tell) if kill else None)
-    finally:
-        site.stop()
+    with alone("loop-demo", locks=place):
+        journal = Journal(place / "demo.json")
+        project = place / "project"
+        journal.once("project", lambda: make_project(project, size))
+        site = Site(place, project)
+        try:
+            tell("starting Redis, Prefect, MLflow and Label Studio")
+            site.start(*SERVERS)
+            journal.once("first model", lambda: first_model(site))
+            tell("starting Triton, the agent and the worker")
+            site.start("triton", "agent")
+            journal.once("deployments", lambda: deployments(site))
+            site.start("worker")
+            run = journal.once("run", lambda: order(site, turns, budget, looks))
+            follow(site, run, Misfortune(site, tell) if kill else None)
+        finally:
+            site.stop()
     summary = {"size": size, "turns": [row for row in turns_of(project)]}
     write_json(place / "summary.json", summary)
     return summary
