@@ -9,6 +9,9 @@ its LabelMe files; the corrected pairs join the same base of labelled pairs, the
 starter weights, and cgF1 is measured on the same validation pairs.
 Every point is kept (--work): interrupted, the same command goes on, and a training goes on from its last step. The claim
 "at least the same gain with half the labels" is checked at every budget whose half was measured, too.
+
+The data are those of the checkout; with `barnyard.inbox_photographs: 1` in params.yaml (then `dvc repro split`) the inbox
+shows a chicken that training has not seen, as an inbox does that is worth mining.
 """
 
 from __future__ import annotations
@@ -215,6 +218,7 @@ def main() -> None:
     plot(found, asked.out.with_suffix(".png"))
     about = {"hardware": hardware_line(), "python": platform.python_version(), "torch": version("torch")}
     settings = {key: str(value) for key, value in vars(asked).items() if key not in ("work", "out")}
+    settings["inbox_photographs"] = str(read_json(ROOT / "data/raw/barnyard.json")["inbox_photographs"])
     write_json(asked.out, {"settings": settings, **about, "curves": found, "half_the_labels": half_the_labels(found),
                            "points": points})  # fmt: skip
     for row in half_the_labels(found):

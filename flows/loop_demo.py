@@ -26,8 +26,10 @@ from sam3.errors import Sam3AgentError, Unavailable
 from sam3.files import atomic_write, read_json, write_json
 
 Size = Literal["small", "full"]
-SMALL = {  # knobs by file
-    "params.yaml": {"barnyard.pictures": 96, "barnyard.inbox": 60, "train.epochs": 1, "evaluate.bootstrap": 50},
+Knobs = dict[str, dict[str, int]]  # by file
+FULL: Knobs = {"params.yaml": {"barnyard.inbox_photographs": 1}}  # something to find that training has not seen
+SMALL: Knobs = {
+    "params.yaml": FULL["params.yaml"] | {"barnyard.pictures": 96, "barnyard.inbox": 60, "train.epochs": 1, "evaluate.bootstrap": 50},
     "configs/loop.yaml": {
         "canary.seconds": 20, "canary.every": 1, "canary.min_requests": 10, "promotion.resamples": 200,
     },
@@ -70,9 +72,8 @@ def make_project(project: Path, size: Size) -> bool:
     source = Path(__file__).resolve().parents[1]
     if not (project / ".git").is_dir():
         subprocess.run(["git", "clone", "--quiet", f"file://{source}", str(project)], check=True)
-    if size == "small":
-        for file, values in SMALL.items():
-            turn_down(project / file, values)
+    for file, values in (SMALL if size == "small" else FULL).items():
+        turn_down(project / file, values)
     for name, value in (("user.name", "the loop"), ("user.email", "loop@example.com")):
         subprocess.run(["git", "config", name, value], cwd=project, check=True)
     subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-am", f"loop demo, {size}"], cwd=project, check=True)

@@ -56,12 +56,16 @@ class Data(Section):
 
 
 class Barnyard(Section):
-    """Built-in data: labelled `pictures`, unlabelled `inbox`; `image_size` is width, height in pixels."""
+    """Built-in data: labelled `pictures`, unlabelled `inbox`; `image_size` is width, height in pixels.
+
+    `inbox_photographs`: how many photographed individuals of the concept only the inbox shows.
+    """
 
     seed: Count
     pictures: Annotated[int, Field(ge=1)]
     inbox: Count
     image_size: Annotated[tuple[int, int], Field(strict=False)]
+    inbox_photographs: Count = 0
 
     @model_validator(mode="after")
     def _drawable(self) -> Barnyard:

@@ -2,9 +2,9 @@
 
 The farm is the barnyard's source of pictures, and file names start with it, so the split keeps each farm on one side.
 Three farms show photographs alone, of the concept and of what is taken for it, where the pack has them; the others
-show drawings too, those of the concept never seen in pretraining. The inbox is a farm of its own: with three
-photographed chickens in the pack none is left for it, so its individuals are drawings kept for it (held-out ones, and
-emoji no farm uses).
+show drawings too, those of the concept never seen in pretraining. The inbox is a farm of its own: the pack has three
+photographed chickens, so it gets drawings (held-out ones, and emoji no farm uses) unless one is kept for it, which is what
+makes its pictures worth a label (`barnyard.inbox_photographs`).
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ class Farm:
         return [*self.individuals, *self.near, *self.others, *self.clutter]
 
 
-def plan_farms(pack: Pack, concept: str, seed: int) -> list[Farm]:
+def plan_farms(pack: Pack, concept: str, seed: int, inbox_photographs: int = 0) -> list[Farm]:
     """Deal the pack to the farms; the last one is the inbox.
 
     Args:
         concept: a phrase of the pack; its individuals are the cut-outs it is true of.
         seed: shuffles who goes where.
+        inbox_photographs: photographed individuals that the inbox keeps for itself, where two are left for the others.
 
     Raises:
         BadInput: the pack has fewer than three individuals of the concept.
@@ -64,7 +65,7 @@ def plan_farms(pack: Pack, concept: str, seed: int) -> list[Farm]:
         )
     rng = np.random.default_rng([seed, len(mine)])
     farms = [Farm(f"farm{n + 1:02d}") for n in range(min(RAW_FARMS, len(mine) - 1) + 1)]
-    _deal_individuals(rng, mine, farms)
+    _deal_individuals(rng, mine, farms, inbox_photographs)
     kinds = {c.kind for c in mine}
     broadest = {c.synonyms[-1] for c in mine}
     rest = [c for c in pack.cutouts if concept not in c.synonyms]
@@ -83,7 +84,7 @@ def plan_farms(pack: Pack, concept: str, seed: int) -> list[Farm]:
     return farms
 
 
-def _deal_individuals(rng: np.random.Generator, mine: Sequence[Cutout], farms: list[Farm]) -> None:
+def _deal_individuals(rng: np.random.Generator, mine: Sequence[Cutout], farms: list[Farm], kept: int) -> None:
     """Photographs first, one farm after the other; then drawings, to farms that have none, whoever has fewest.
 
     A farm with a photographed individual shows no drawn one: there it is photographs on photographs.
@@ -91,7 +92,10 @@ def _deal_individuals(rng: np.random.Generator, mine: Sequence[Cutout], farms: l
     photos = [c for c in mine if c.is_photo]
     held_out = [c for c in mine if not c.is_photo and c.holdout]
     seen = [c for c in mine if not c.is_photo and not c.holdout]
-    for at in rng.permutation(len(photos)):
+    order = rng.permutation(len(photos))
+    dealt = len(photos) - min(kept, max(len(photos) - 2, 0))
+    farms[-1].individuals += [photos[at] for at in order[dealt:]]
+    for at in order[:dealt]:
         min(farms, key=lambda farm: len(farm.individuals)).individuals.append(photos[at])
     drawn_on = [farm for farm in farms if not farm.individuals] or farms
     for at in rng.permutation(len(held_out)):
@@ -100,7 +104,8 @@ def _deal_individuals(rng: np.random.Generator, mine: Sequence[Cutout], farms: l
     for farm in farms:
         if not farm.individuals:
             farm.individuals.append(spare.pop())
-    farms[-1].individuals += spare[:INBOX_DRAWINGS]
+    if not any(c.is_photo for c in farms[-1].individuals):
+        farms[-1].individuals += spare[:INBOX_DRAWINGS]
 
 
 def _open_to_drawings(farms: Sequence[Farm]) -> Sequence[Farm]:

@@ -45,6 +45,7 @@ class Order:
     pictures: int
     inbox: int
     image_size: tuple[int, int]
+    inbox_photographs: int = 0
 
     def settings(self) -> dict[str, Any]:
         """The part of the manifest that must agree for the files to be the same."""
@@ -55,6 +56,7 @@ class Order:
             "pictures": self.pictures,
             "inbox": self.inbox,
             "image_size": list(self.image_size),
+            "inbox_photographs": self.inbox_photographs,
         }
 
 
@@ -68,7 +70,8 @@ def barnyard(
     """Compose the built-in data set: labelled farms and an unlabelled inbox."""
     settings = load_params(params)
     cutouts = Pack.load(pack)
-    farms = plan_farms(cutouts, settings.concept, settings.barnyard.seed)
+    yard = settings.barnyard
+    farms = plan_farms(cutouts, settings.concept, yard.seed, yard.inbox_photographs)
     order = _order(settings, farms)
     console = Console()
     console.print(_table(order, farms))
@@ -105,7 +108,9 @@ def _order(settings: Params, farms: list[Farm]) -> Order:
     ambiguous = settings.etl.ambiguous[0] if settings.etl.ambiguous else None
     naming = Naming(settings.names_of_concept(), ambiguous, tuple(sorted(near)))
     yard = settings.barnyard
-    return Order(settings.concept, naming, yard.seed, yard.pictures, yard.inbox, yard.image_size)
+    return Order(
+        settings.concept, naming, yard.seed, yard.pictures, yard.inbox, yard.image_size, yard.inbox_photographs
+    )
 
 
 def _write_raw(order: Order, farms: list[Farm], out: Path) -> Counter[str]:

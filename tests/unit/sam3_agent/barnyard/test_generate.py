@@ -123,6 +123,14 @@ def test_each_photographed_chicken_has_its_own_farm_and_the_inbox_has_none(pack:
     assert all(c.holdout for farm in farms for c in farm.individuals), "pretraining has seen none of them"
 
 
+def test_a_photographed_chicken_may_be_kept_for_the_inbox(pack: Pack) -> None:
+    *farms, inbox = plan_farms(pack, "chicken", seed=7, inbox_photographs=1)
+    assert [c.is_photo for c in inbox.individuals] == [True]
+    assert sum(c.is_photo for farm in farms for c in farm.individuals) == 2
+    *farms, inbox = plan_farms(pack, "chicken", seed=7, inbox_photographs=5)
+    assert sum(c.is_photo for farm in farms for c in farm.individuals) == 2, "training and validation need one each"
+
+
 def test_where_the_chicken_is_a_photograph_everything_is(pack: Pack) -> None:
     farms = [farm for farm in plan_farms(pack, "chicken", seed=7) if any(c.is_photo for c in farm.individuals)]
     assert len(farms) == 3 and all(c.is_photo for farm in farms for c in farm.cutouts())
