@@ -337,7 +337,7 @@ def _results(views: Sequence[View], things: Sequence[Any], concepts: list[Concep
 def _winners(action: CompareImages, views: Sequence[View], things: Sequence[Any], counts: Sequence[int]) -> list[int]:
     """Media numbers of the pictures that win or fit."""
     numbers = [one.number for one in views]
-    if action.ask == "has":
+    if action.ask in ("has", "how many"):
         high = action.at_most
         return [
             n

@@ -20,7 +20,7 @@ _TOGETHER = re.compile(
     r"in\s+(?:the\s+same|a\s+single|one(?:\s+single)?|any\s+(?:one|single))\s+(?:frame|shot)|at\s+(?:the|its|their)\s+peak)\b",
     re.IGNORECASE,
 )
-_ASK = r"(?:please|and|so|ok|now|tell\s+me|give\s+me|say|find|determine|report|count|calculate|compute|show\s+me|i\s+want(?:\s+to\s+know)?|do\s+you\s+know|what(?:'s|\s+is|\s+was|\s+are|\s+were)?)"
+_ASK = r"(?:please|and|so|ok|now|tell\s+me|give\s+me|say|find|determine|report|count|calculate|compute|show\s+me|i\s+want(?:\s+to\s+know)?|do\s+you\s+know|what(?:'?s|\s+is|\s+was|\s+are|\s+were)?)"
 _MANY = r"(?P<much>largest|greatest|highest|biggest|maximum|max\.?|maximal|peak|top)"
 _FEW = r"(?P<little>smallest|lowest|least|minimum|min\.?|minimal|fewest)"
 _EXTREME = re.compile(
@@ -37,6 +37,7 @@ _MOST_AFTER = re.compile(
     r"^(\W*how\s+many\s.+?)\s+at\s+(?:the\s+)?most\s+(?=are|is|can|do|were|show|appear)", re.IGNORECASE
 )
 _ANY_FRAME = re.compile(r"\s+(?:in|on)\s+(?:any|a|one|each|every)\s+frame\b", re.IGNORECASE)
+_ON_SCREEN = re.compile(r"\s+on\s+(?:the\s+)?screen\b", re.IGNORECASE)
 _EVER = re.compile(
     r"^(\W*)is\s+there\s+(?:ever\s+)?(?:a|any|some)\s+(?:moment|time|point|frame|second|instant)\s+(?:(?:with|of|that\s+shows|showing)\s+|(?:when|where|in\s+which|at\s+which)\s+(?:there\s+(?:are|is)|(?:you|we|i)\s+(?:can\s+)?see)\s+)",
     re.IGNORECASE,
@@ -71,6 +72,7 @@ def at_once(text: str) -> AtOnce | None:
     """What a question says about one moment; None where it says nothing."""
     together = _TOGETHER.search(text)
     rest = _TOGETHER.sub(" ", text) if together else text
+    rest = _ON_SCREEN.sub("", rest)
     extreme = _EXTREME.match(rest)
     if extreme:
         return AtOnce(f"how many {_ANY_FRAME.sub('', rest[extreme.end() :])}", _which(extreme), sure=True)

@@ -280,7 +280,15 @@ def leading_rank(cursor: Cursor, found: Determiner) -> PendingRank:
 
 def _most(cursor: Cursor, rank: PendingRank) -> None:
     """ "most distant", "least tall"."""
-    table = {"distant": ("near", True), "left": ("left", False), "right": ("right", False), "tall": ("height", False)}
+    table = {
+        "distant": ("near", True),
+        "left": ("left", False),
+        "right": ("right", False),
+        "tall": ("height", False),
+        "central": ("middle", False),
+        "centred": ("middle", False),
+        "centered": ("middle", False),
+    }
     least = cursor.word(-1) == "least"
     if cursor.word() in table:
         by, reverse = table[cursor.word()]

@@ -43,18 +43,24 @@ def _size(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
 
 def _than(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
     """ "bigger than the dog", "twice as big as the cat", "higher than the barn"."""
+    at_least = cursor.take("at least") is not None
     factor = {"twice": 2.0, "half": 0.5}.get(cursor.word(), 1.0)
-    if cursor.word() in ("twice", "half", "as"):
+    if cursor.word() in ("no", "not") and cursor.word(1) in lex.COMPARATIVES and cursor.word(2) == "than":
+        measure, more = lex.COMPARATIVES[cursor.word(1)]
+        bound = "<=" if more else ">="
+        cursor.at += 3
+    elif cursor.word() in ("twice", "half", "as"):
         cursor.take("twice", "half")
         measures = {"big": "area", "large": "area", "tall": "height", "wide": "width", "long": "length"}
         if not cursor.take("as") or cursor.word() not in measures:
             return None
-        measure, more = measures[cursor.word()], True
+        measure, bound = measures[cursor.word()], "<=" if factor < 1 and not at_least else ">="
         cursor.at += 1
         if not cursor.take("as"):
             return None
     elif cursor.word() in lex.COMPARATIVES and cursor.word(1) == "than":
         measure, more = lex.COMPARATIVES[cursor.word()]
+        bound = ">" if more else "<"
         cursor.at += 2
     else:
         return None
@@ -62,7 +68,7 @@ def _than(cursor: Cursor, pick: bool, negated: bool) -> Change | None:
     if other is None:
         return None
     cursor.take("is", "are")
-    by = Than(measure=measure, comparison=">" if more else "<", landmark=other.concept, factor=factor, negated=negated)  # type: ignore[arg-type]
+    by = Than(measure=measure, comparison=bound, landmark=other.concept, factor=factor, negated=negated)  # type: ignore[arg-type]
     return lambda concept: Filtered(base=concept, by=_about(by, concept))
 
 
@@ -99,12 +105,12 @@ def has(cursor: Cursor, *, negated: bool) -> Change | None:
     ending, cursor.at = cursor.at, start
     thing = nouns.item(cursor)
     cursor.at = max(cursor.at, ending) if thing is not None else ending
-    cursor.take("on it", "in it", "on them", "in them", "on top of it", "on top", "inside it", "inside", "on")
+    verbs.take_on(cursor)
     words = text.split()
     worn = any(word in lex.CLOTHES for word in words)
     if thing is None or worn or not isinstance(thing.concept, Phrase):
         cursor.at = ending
-        cursor.take("on")
+        verbs.take_on(cursor)
         return _or_else(cursor, _worn(text, negated), "with", negated)
     by = Relation(name="with", landmark=thing.concept, negated=negated)
     return lambda concept: Filtered(base=concept, by=by)

@@ -99,6 +99,9 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("number", rf"^(.+?) number ({_NUMBERS}|\d+|one) (?:counting |counted )?from (?:the )?({_SIDES})$", r"the <n\2> \1 from the \3"),
         ("place", rf"\bthe (\S+) in (?:the )?({_ORDINALS}) (?:place|position|spot)\b", r"the \2 \1"),
         ("position", rf"\bthe (\S+) in (?:the )?({_ORDINALS}) (?:place|position|spot)\b", r"the \2 \1"),
+        ("", r"\b(left|right) (or|and) (left|right) of (.+)$", r"\1 of \4 \2 \3 of \4"),
+        ("", r"\b(with|has|have|having|holding) (.+?) (?:on|in|inside|on top of|under|behind) (?:it|them)$", r"\1 \2"),
+        ("only", r" ,? ?but only (?:those|the ones|those ones) (?:that are |which are |who are )?(.+)$", r" that are \1"),
         ("middle", rf"\bthe (?:middle|centre|center) (?:one )?of the (?:(?:{_NUMBERS}|\d+) )?(\S+)$", r"the middle \1"),
         ("row", r" in (?:the|a) row\b", ""), ("line", r" in (?:the|a) (?:line|queue)\b", ""),
         # --- amounts

@@ -16,7 +16,7 @@ from sam3_agent.understanding import modifiers
 from sam3_agent.understanding.chunks import adjective_groups, adjectives_on, is_content, phrases_of
 from sam3_agent.understanding.concepts import bare_noun, described, is_singular, joined, kind_of, mentions, replaced
 from sam3_agent.understanding.determiners import Determiner, PendingRank, determiner, leading_rank, number_at
-from sam3_agent.understanding.plan import Attribute, Concept, Filtered, Mention, Phrase, Region, Without
+from sam3_agent.understanding.plan import Attribute, Concept, Filtered, Mention, Phrase, Rank, Region, Without
 from sam3_agent.understanding.tokens import Cursor
 
 
@@ -62,13 +62,15 @@ def noun_list(cursor: Cursor, *, statement: bool = False, modified: bool = True)
             whole = _without(whole, excluded)
             items = [replace(items[0], concept=whole)] if len(items) == 1 else [Item(whole)]
             continue
-        word = _joiner(cursor)
+        word = _joiner(cursor) or (statement and cursor.word(1) == "no" and cursor.take("but") and "and")
         following = item(cursor, modified=modified) if word else None
         if following is None:
             cursor.at = start
             break
         joint = "or" if word == "or" else joint
         following = replace(following, concept=bound(following.concept, whole))
+        if len(items) == 1 and _unnamed(items[0].concept):
+            items[0] = replace(items[0], concept=bound(items[0].concept, following.concept))
         if len(items) == 1 and _elliptic(items[0].concept, following.concept):
             items[0] = replace(items[0], concept=_completed(items[0].concept, following.concept))
         whole = items[0].concept if len(items) == 1 else whole
@@ -76,6 +78,12 @@ def noun_list(cursor: Cursor, *, statement: bool = False, modified: bool = True)
         items.append(following)
         whole = _joined(items, whole, joint)
     return Item(whole, items[0].determiner, tuple(items)) if len(items) > 1 else replace(items[0], concept=whole)
+
+
+def _unnamed(first: Concept) -> bool:
+    """ "the first and (the) last car": an order that waits for the noun."""
+    base = first.base if isinstance(first, Filtered) and isinstance(first.by, Rank) else None
+    return isinstance(base, Mention) and base.word in ("one", "ones")
 
 
 def _elliptic(first: Concept, second: Concept) -> bool:
@@ -126,6 +134,9 @@ def _exclusion(cursor: Cursor, statement: bool) -> Concept | None:
     start = cursor.at
     cursor.take(",")
     cursor.take("please")
+    if statement and cursor.word() in ("but", "and") and cursor.word(1) == "no":
+        cursor.at = start
+        return None  # "is there a cat but no dog": two things that are to hold
     if cursor.word() == "not" and cursor.word(1) in lex.WH_WORDS:
         cursor.at = start
         return None

@@ -94,6 +94,8 @@ def region(cursor: Cursor, *, bare: bool = False) -> tuple[Region, bool] | None:
         return None
     if image is not None and image.kind == "image":
         cursor.at += 1
+    elif cursor.take("of the frame", "of the screen", "of the shot", "of the view", "of frame"):
+        pass
     elif cursor.word() == "of" or (cursor.word() not in lex.STOP and cursor.word().isalpha() and bare):
         cursor.at = start
         return None
@@ -103,6 +105,8 @@ def region(cursor: Cursor, *, bare: bool = False) -> tuple[Region, bool] | None:
 def size(cursor: Cursor) -> Size | None:
     """ "take up more than 10 % of the picture", "wider than 100 pixels", "larger than a quarter of the image"."""
     start = cursor.at
+    if cursor.word() in ("of", "with") and _BOUND.match(cursor, ahead=1):
+        cursor.at += 1
     _COVERS.take(cursor)
     measure, comparison = "area", None
     word = cursor.word()
@@ -119,6 +123,7 @@ def size(cursor: Cursor) -> Size | None:
         cursor.at = start
         return None
     value, unit = amount
+    cursor.take("coverage", "of coverage", "area", "in area", "in size")
     if unit == "share":
         believable_share(value)
     if unit == "pixels" and measure == "area":
@@ -138,14 +143,25 @@ def size(cursor: Cursor) -> Size | None:
 
 def _span(cursor: Cursor, start: int) -> Size | None:
     """ "between 1 percent and 5 percent": kept as the lower bound with the upper one beside it."""
-    low = share(cursor)
+    low = share(cursor) or _bare_number(cursor)
     high = share(cursor) if low and cursor.take("and") else None
     if low is None or high is None:
         cursor.at = start
         return None
+    if low[1] == "as above":
+        low = (low[0] / 100 if high[1] == "share" else low[0], high[1])
     if high[1] == "share":
         believable_share(max(low[0], high[0]))
     return Size(comparison=">=", value=low[0], upper=high[0], unit=low[1])  # type: ignore[arg-type]
+
+
+def _bare_number(cursor: Cursor) -> tuple[float, str] | None:
+    """ "between 2 | and 5 percent": the unit comes with the second number."""
+    number = number_at(cursor)
+    if number is None or cursor.word(1) != "and":
+        return None
+    cursor.at += 1
+    return float(number), "as above"
 
 
 def share(cursor: Cursor) -> tuple[float, str] | None:
@@ -200,7 +216,19 @@ def _of_the_picture(cursor: Cursor) -> None:
         cursor.at += 1
         return
     cursor.take(
-        "of the area", "of the total area", "of the whole", "of it", "of the frame", "of the total", "of the space"
+        "the picture",
+        "the image",
+        "the photo",
+        "the frame",
+        "the whole picture",
+        "the whole image",
+        "of the area",
+        "of the total area",
+        "of the whole",
+        "of it",
+        "of the frame",
+        "of the total",
+        "of the space",
     )
     token = cursor.peek()
     if token is not None and token.kind == "image" and token.preposition == "of":

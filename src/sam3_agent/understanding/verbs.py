@@ -152,8 +152,17 @@ def doing_text(cursor: Cursor, *, finite: bool = True) -> str | None:
     else:
         text += [link, what] if link else [what]
     if word in ("wearing", "wear", "wears", "worn", "have", "has"):
-        cursor.take("on")
+        take_on(cursor)
     return " ".join(text)
+
+
+def take_on(cursor: Cursor) -> None:
+    """ "(wearing) a hat | on": nothing is said by it; "a hat | on the left" goes on with a place."""
+    following = cursor.word(1)
+    if cursor.word() == "on" and (
+        following in lex.STOP - lex.ARTICLES - lex.QUANTIFIERS or following in ("", ",", "?")
+    ):
+        cursor.at += 1
 
 
 def chunk_follows(cursor: Cursor) -> bool:

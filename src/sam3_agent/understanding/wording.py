@@ -68,6 +68,8 @@ def _filtered(concept: Filtered, many: bool) -> str:
         return f"{inner} {no}at the {by.name}" if by.name == "edge" else f"{inner} {no}in the {by.name} part"
     if isinstance(by, Size):
         value = f"{by.value:.0%} of the picture" if by.unit == "share" else f"{by.value:g} pixels"
+        if by.upper is not None:
+            value += f" and <= {by.upper:.0%}" if by.unit == "share" else f" and <= {by.upper:g} pixels"
         return f"{inner} with {by.measure} {no}{by.comparison} {value}"
     if isinstance(by, Than):
         return f"{inner} with {by.measure} {no}{by.comparison} that of the {name(by.landmark, many=False)}"
