@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ BLOWS = (  # turn, the step that is under way, who is killed
     (2, "merge", "prefect"),
     (2, "retrain", "mlflow"),
 )
+AT_IT = 15.0  # seconds after which a training has begun
 BINARIES = {"label-studio": "label-studio", "triton": "tritonserver"}  # where a command of ours starts the server
 
 
@@ -91,14 +93,12 @@ def under_way(project: Path) -> tuple[int, str]:
 
 
 def trainer_of(project: Path) -> psutil.Process | None:
-    """The process that trains in this checkout, once it has begun to."""
-    if not (project / "outputs/finetune/last.ckpt").is_file():
-        return None
+    """The process that trains in this checkout, when it has been at it for a while."""
     for process in psutil.process_iter():
         words = command_line(process)
         if words and "python" in words[0] and any(word.endswith("sam3/train/train.py") for word in words):
             try:
-                if process.cwd() == str(project):
+                if process.cwd() == str(project) and time.time() - process.create_time() > AT_IT:
                     return process
             except psutil.Error:
                 continue
