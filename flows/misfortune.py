@@ -27,6 +27,7 @@ BLOWS = (  # turn, the step that is under way, who is killed
     (2, "annotated", "redis"),
     (2, "merge", "prefect"),
     (2, "retrain", "mlflow"),
+    (2, "retrain", "trainer"),
 )
 AT_IT = 15.0  # seconds after which a training has begun
 BINARIES = {"label-studio": "label-studio", "triton": "tritonserver"}  # where a command of ours starts the server
