@@ -22,7 +22,7 @@ from pathlib import Path
 from sam3.errors import BadInput
 from sam3.files import disk_trouble
 
-YOUNG = 5.0  # seconds; a folder this new may be one whose maker has not locked it yet
+YOUNG = 5.0  # seconds; what is this new may be one whose maker has not locked it yet
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
 
 
@@ -42,7 +42,7 @@ def fresh_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise disk_trouble(error, target) or BadInput(f"{target}: cannot be written ({error.strerror}).") from error
     try:
         guard = os.open(fresh, os.O_RDONLY)
-        _locked(guard)
+        is_free(guard)
         yield fresh
         fresh.chmod(0o755)
         swap_folder(fresh, target)
@@ -65,7 +65,7 @@ def clear_leftovers(target: Path) -> None:
                 continue
             guard = os.open(path, os.O_RDONLY)
             try:
-                if _locked(guard):
+                if is_free(guard):
                     shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(guard)
@@ -84,7 +84,8 @@ def swap_folder(fresh: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _locked(guard: int) -> bool:
+def is_free(guard: int) -> bool:
+    """Lock an open file or folder; False where somebody has it. The lock ends with the process, or when it is closed."""
     try:
         fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # somebody has it, or this file system has no locks: it is left alone

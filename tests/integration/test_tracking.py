@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -89,7 +90,7 @@ def test_a_run_that_was_killed_while_it_was_logged_is_logged_anew(project: Path)
     run, params, store = read_run(), load_params(), Store()
     record = record_of(run, params)
     record = replace(record, tags={**record.tags, "validation_sha256": "of another day"})
-    experiment = store.client.get_experiment_by_name("sam3-agent").experiment_id
+    experiment = store._experiment()
     killed = store.client.create_run(experiment, tags=record.tags).info.run_id
     whole = store.log(record)
     assert whole != killed and store.log(record) == whole
@@ -184,7 +185,10 @@ def test_killed_while_the_store_is_made_the_next_makes_it(tmp_path: Path, monkey
     done = subprocess.run([sys.executable, "-c", MAKING], cwd=tmp_path, capture_output=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-500:]
     assert not (tmp_path / "mlflow.db").exists()
+    for begun in tmp_path.iterdir():
+        os.utime(begun, (0, 0))
     assert [experiment.name for experiment in Store().client.search_experiments()] == ["Default"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
 
 
 def test_a_store_that_cannot_be_opened_is_one_line_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
+
+from sam3.folders import YOUNG, is_free
 
 
 def prepare(uri: str) -> None:
@@ -28,10 +31,11 @@ def prepare(uri: str) -> None:
             database.execute("PRAGMA schema_version").fetchone()
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
     fresh = Path(name)
     try:
+        is_free(handle)  # and ours from now on
         _make_tables(fresh)
         fresh.chmod(0o644)
         if path.exists() and not path.stat().st_size:
@@ -43,8 +47,8 @@ def prepare(uri: str) -> None:
         except OSError:  # a file system without links
             os.replace(fresh, path)
     finally:
-        for rest in (fresh, Path(f"{fresh}-journal")):
-            rest.unlink(missing_ok=True)
+        _remove(fresh)
+        os.close(handle)
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -58,6 +62,24 @@ def sqlite_path(uri: str) -> Path | None:
         return None
     file = url.database or ":memory:"
     return Path(file) if url.get_backend_name() == "sqlite" and not file.startswith((":", "file:")) else None
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what killed processes had begun; what a living one makes is locked."""
+    for old in path.parent.glob(f".{path.name}.*"):
+        if old.name.endswith("-journal") or time.time() - old.stat().st_mtime < YOUNG:
+            continue
+        handle = os.open(old, os.O_RDONLY)
+        try:
+            if is_free(handle):
+                _remove(old)
+        finally:
+            os.close(handle)
+
+
+def _remove(file: Path) -> None:
+    for rest in (file, Path(f"{file}-journal")):
+        rest.unlink(missing_ok=True)
 
 
 def _make_tables(file: Path) -> None:
