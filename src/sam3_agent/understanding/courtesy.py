@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sam3_agent.understanding import lexicon as lex
-from sam3_agent.understanding.framing import framed
+from sam3_agent.understanding.framing import framed, spoken
 from sam3_agent.understanding.tokens import Cursor, PhraseTable, Token
 
 _BEFORE = PhraseTable.of(
@@ -24,7 +24,7 @@ _BEFORE = PhraseTable.of(
     "i wonder if you can|it would be great if you could|it would be nice if you could|"
     "i would love it if you could|may i ask you to|may i ask|can i ask you to|can i ask|could i ask you to|"
     "help me to|help me|help us|please help me|go ahead and|go and|try to|try and|your task is to|ok|okay|"
-    "so|well|um|uhm|uh|hmm|alright|all right|actually|sorry|oops|thanks|thank you|great|cool|nice|perfect|"
+    "so|well|um|uhm|uh|hmm|erm|er|ehm|what up|what is up|sup|alright|all right|actually|sorry|oops|thanks|thank you|great|cool|nice|perfect|"
     "oh|ah|wait|yes|yeah|yep|good|super|awesome|excellent|wonderful|brilliant|lovely|right then|next|then|"
     "finally|of course|sure|indeed|first of all|first|to start|to begin with|for starters|quick question|"
     "question|one more thing|one more|by the way|btw|lol|haha|mate|buddy|friend|dude|bro|man can you|"
@@ -56,7 +56,7 @@ _ENDINGS = (
     "out|please|thanks|thank you|thank you very much|thank you so much|thanks a lot|thanks so much|"
     "many thanks|thanks in advance|thank you in advance|for me|for us|here|in here|over here|if you can|"
     "if possible|if you do not mind|if you would|would you|will you|can you|could you|ok|okay|asap|"
-    "right-now|right now|as soon as possible|cheers|mate|buddy|dude|bro|sir|nothing else|"
+    "right-now|right now|as soon as possible|urgent|urgently|very urgent|immediately|right away|straight away|cheers|mate|buddy|dude|bro|sir|nothing else|"
     "and nothing else|and nothing more|nothing more|only|alone|and that is all|that is all|that is it|"
     "in total|altogether|overall|all together|in all|now|too|as well|also|again|instead|then|this time|"
     "at once|quickly|exactly|at the moment|for a moment|to me|lol|haha|hello|hey|xx|x|man|friend|agent|"
@@ -116,6 +116,7 @@ class Bared:
 def bared(tokens: Sequence[Token]) -> Bared:
     """The clause without greetings, thanks and reasons."""
     result = Bared(_without_ornament([t for t in tokens if not (t.kind == "mark" and t.text in ".?!;")]))
+    result.tokens = spoken(result.tokens)
     _strip_before(result)
     _strip_reason(result)
     _strip_after(result)

@@ -56,7 +56,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("of", r"^(?:trace|track|follow|show) (?:me )?the (?:path|movement|movements|motion|trajectory|route|position) of ", "track "),
         ("onto", r"^(?:lock|latch|hone) (?:in )?onto ", "follow "),
         ("on", r"^(?:lock|latch|hone in|home in) on to ", "follow "),
-        ("be", r" would be (?:great|nice|lovely|perfect|helpful|appreciated|good|wonderful|awesome|fantastic|ideal|fine|useful|enough)$", ""),
+        ("be", r"(?<!\bthat)(?<!\bit)(?<!\bthis) would be (?:great|nice|lovely|perfect|helpful|appreciated|good|wonderful|awesome|fantastic|ideal|fine|useful|enough)$", ""),
         ("love", r"^i would love (?:to have |to see |to get )?", "i would like "),
         ("like", rf"^i would like (?:an? |the )?(?:{_OUTLINES}) (?:of|for|around) ", "segment "),
         ("of", rf"^(?:an? |the )(?:{_OUTLINES}) (?:of|for|around) ", "segment "),
@@ -73,6 +73,17 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("frames", r" (?:in|on|across|over|through|throughout) (?:all |all the |the |every |each )?frames(?: <i\d+>)?$", ""),
         ("end", r" (?:until|till|to|up to) the (?:very )?end(?: <i\d+>)?$", ""),
         ("", r"^((?:track|follow) .+?) (?:as|while|when|whenever|wherever|until|till) (?:it|they|he|she) (?:moves?|goes?|runs?|walks?|leaves?|disappears?|travels?)(?: (?:around|along|away|about|on))?$", r"\1"),
+        # --- talk around the request
+        ("something", r" or (?:something|anything|whatever|similar)(?: like that| similar)?\b", ""),
+        ("there", r"\b(is|are) there (?:like|maybe|perhaps|possibly) ", r"\1 there "),
+        ("them", r"\b(show me|show|find|count|segment|give me|highlight|mark) them (?=\S+s\b)", r"\1 the "),
+        ("c", r"\b(do|can) (you|i|we) c$", r"\1 \2 see"),
+        # --- what is said of the answer before
+        ("instead", r"^instead of (.+?) , (.+)$", r"\2 instead"),
+        ("it", r"^(?:make|change|switch) it (?:to |into )?(the .+)$", r"\1 instead"),
+        ("back", r"^(?:put|bring|add|take) (.+?) back(?: in)?$", r"add \1"),
+        ("", r"^(?:show|give|find) (?:me )?(?:the ones|those|what|the things) (?:that )?(?:you |we |i )?(?:left out|excluded|removed|dropped)$", "the others"),
+        ("not", r"^not (?:that|this)(?: one)? ,? ?(?:but )?(the .+)$", r"\1"),
         # --- where
         ("were", r"^were (is|are) ", r"where \1 "),
         ("where", r"^where (?:exactly|precisely|abouts|in (?:the )?world|on earth) ", "where "),
@@ -139,6 +150,13 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("more", r"^(?:what|which)(?: one)? (?:covers|fills|occupies|takes up|takes) more(?: of)?(?: space| area| room)?(?: <i\d+>)? ?[,:]? ?(?!than\b)(.+? or .+)$", r"which takes up more space , \1"),
     )
 )  # fmt: skip
+_TALK = re.compile(
+    rf"^(?!(?:{_ASKS}|and|only|not|please)\b)[^,:]+ ,? ?(?:so |and |but |therefore )*(?:(?:could|can|would|will) you (?:please |possibly |kindly |maybe |perhaps )*|please )((?:{_ASKS})\b.+)$"
+)
+_WANTS = re.compile(
+    rf"^(?:my|our|his|her|their|the) .+? (?:wants?|would like|needs?|wishes|asks?) to know (?:if |whether )?((?:{_ASKS})\b.+)$"
+)
+_THE_BIGGER = re.compile(rf"^the ({_COMPARED}) (one|of the two|of them)$")
 _FRONTED = re.compile(
     rf"^(?:only )?((?:in|on|at|within|inside|under|behind|near|to|next to|between|above|below|over) (?!which|what|whose|total|all\b)[^,:]+?) ?[,:] ?((?:{_ASKS})\b.+)$"
 )
@@ -164,6 +182,16 @@ _ON_WHICH = re.compile(
 )
 
 
+def spoken(tokens: Sequence[Token]) -> list[Token]:
+    """Only the request of "I write a report for school, so please find the buses", before its reasons are cut off."""
+    present = {token.text for token in tokens}
+    if not ("," in present or "know" in present):
+        return list(tokens)
+    words = " ".join(_shown(at, token) for at, token in enumerate(tokens))
+    plain = _WANTS.sub(r"\1", _TALK.sub(lambda found: found[1], words))
+    return list(tokens) if plain == words else [_back(piece, tokens) for piece in plain.split()]
+
+
 def framed(tokens: Sequence[Token]) -> list[Token]:
     """The clause in plain order; the same tokens where nothing is to be changed."""
     spend(1)
@@ -181,6 +209,8 @@ def framed(tokens: Sequence[Token]) -> list[Token]:
 
 def _turned(words: str, present: set[str]) -> str:
     """What stands in another order: the place in front, "more people sitting than standing", "windows that the house has"."""
+    if present & lex.COMPARATIVES.keys() and present & {"one", "two", "them"}:
+        words = _THE_BIGGER.sub(lambda found: f"the {found[1][:-1]}st {found[2]}", words)
     if "," in present or ":" in present:
         words = _FRONTED.sub(r"\2 \1", words)
         words = _REGION_FIRST.sub(r"\2 in the \1", words)

@@ -73,6 +73,7 @@ def clauses(text: str) -> list[list[Token]]:
     straight = _with_emoji_names(unicodedata.normalize("NFKC", text.translate(_STRAIGHT)).translate(_STRAIGHT))
     lowered = re.sub(r"\bw/(?=\s|\w)", "with ", re.sub(r"\bw/o\b", "without", straight.lower()))
     lowered = re.sub(r"([a-z])\1{2,}", r"\1", lowered)  # "pleaseeee", "sooo"
+    lowered = re.sub(r"\b(is|are) they're\b", r"\1 there", lowered)
     lowered = re.sub(r"\b(is|are) their\b(?=\s*(?:[?.!,]|$))", r"\1 there", lowered)
     quotes: list[str] = []
     marked = _QUOTED.sub(lambda found: _keep_quote(found, quotes), lowered)

@@ -6,8 +6,8 @@ question says of it ("how many cups | are on the table"). Called by `grammar.py`
 
 from __future__ import annotations
 
+from sam3_agent.understanding import chunks, modifiers, nouns
 from sam3_agent.understanding import lexicon as lex
-from sam3_agent.understanding import modifiers, nouns
 from sam3_agent.understanding.determiners import Determiner, PendingRank
 from sam3_agent.understanding.nouns import Item
 from sam3_agent.understanding.plan import AnyOf, Claim, Concept, Count, Filtered, Mention, Phrase, Rank, Segment
@@ -259,6 +259,8 @@ def which(cursor: Cursor) -> Segment | None:
         return Segment(target=change(Phrase(noun="person")))
     start = cursor.at
     pointed = cursor.take("of them", "of these", "of those", "ones", "one of them", "one", "of the two")
+    if pointed in ("of these", "of those") and chunks.is_content(cursor):
+        cursor.at, pointed = start, None  # "which of these folks has a beard"
     if pointed or cursor.word() in lex.COPULAS:
         base: Concept = Mention(word="them")
         if not pointed and cursor.word() in lex.COPULAS:
