@@ -290,7 +290,7 @@ class Executor:
         marks = [thing for one in views for thing in one.find(action.landmark)]  # type: ignore[arg-type]
         if not marks:
             return Outcome("empty", f"I found no {name(action.landmark)} to go by.", None, results)  # type: ignore[arg-type]
-        gaps = [min(gap(thing, mark) for thing in things for mark in marks) for things in found]
+        gaps = [min(gap(thing, mark) for thing in things for mark in marks) for things in found]  # type: ignore[arg-type]
         best = max(gaps) if action.reverse else min(gaps)
         word = "farther from" if action.reverse else "nearer to"
         if action.ask == "whether":

@@ -247,8 +247,8 @@ def _as_many(cursor: Cursor) -> CompareCounts | None:
         if times := cursor.take(*_TIMES):
             first = nouns.noun_list(cursor)
             second = _other_side(cursor, first.concept) if first and cursor.take("as", "as there are") else None
-            ask, factor = _TIMES[times]
-            return CompareCounts(parts=(first.concept, second), ask=ask, factor=factor) if first and second else None
+            how, factor = _TIMES[times]
+            return CompareCounts(parts=(first.concept, second), ask=how, factor=factor) if first and second else None
         if cursor.take("just as many", "as many", "exactly as many", "equally as many"):
             first = nouns.noun_list(cursor)
             second = _other_side(cursor, first.concept) if first and cursor.take("as", "as there are") else None

@@ -56,7 +56,7 @@ def object_to_plan(plan: Plan) -> None:
 def _named(node: Node) -> list[Concept]:
     """The concepts of an action and of its claims."""
     found: list[Concept] = []
-    for name in ("target", "of", "versus"):
+    for name in ("target", "of", "versus", "landmark"):
         value = getattr(node, name, None)
         if value is not None:
             found.append(value)

@@ -107,7 +107,7 @@ class Timed:
         if isinstance(action, Exists) and len(action.claims) == 1:
             target, count = action.claims[0].target, action.claims[0].at_least
         elif isinstance(target, Filtered) and isinstance(target.by, Rank) and target.by.by == "score":
-            target, count = target.base, target.by.count
+            count, target = target.by.count, target.base
         if self.moment is None or target is None:
             return None
         counted = count is not None and count > 1 and self.moment == "appears"
