@@ -7,7 +7,7 @@ stored as JSON, so that a run that is started again finds what it has done.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sam3.errors import BadCheckpoint, BadConfig, BadInput
 from sam3.files import read_json, write_json
 
 RUN = "run-"  # locks by which a run is known to be alive: see flows/resume.py
+HELD: dict[str, ExitStack] = {}  # those of this process
 
 
 def worth_another_try(_task: Any, _run: Any, state: Any) -> bool:
@@ -49,11 +50,18 @@ OPTIONS: dict[str, Any] = {
 
 @contextmanager
 def alive() -> Iterator[str]:
-    """For as long as a flow runs: a lock that says that its process is there. Yields the run's id."""
+    """A lock that says that this run's process is there, until the process ends. Yields the run's id.
+
+    Not until the flow ends: its outcome reaches the server after that, and a run that looks lost meanwhile would be
+    started again.
+    """
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None
-    with alone(f"{RUN}{context.flow_run.id}", patience=30):
-        yield str(context.flow_run.id)
+    name = f"{RUN}{context.flow_run.id}"
+    if name not in HELD:  # a flow that is retried holds it already
+        HELD[name] = ExitStack()
+        HELD[name].enter_context(alone(name, patience=30))
+    yield str(context.flow_run.id)
 
 
 @task(**OPTIONS, task_run_name="mine {name}")
