@@ -2,7 +2,9 @@
 
 Candidates stream by and only the best few thousand are held, whatever the size of the inbox. Among them near copies
 are dropped (difference hash), the rest is clustered by what the image encoder sees, and pictures are taken greedily:
-each one that is taken makes the next of its cluster worth less.
+each one that is taken makes the next of its cluster worth less. Half of a batch are pictures in which the model sees the
+concept and half others, as far as there are: doubts about masks exist only where it sees something, and a batch of
+positives alone teaches that it is everywhere.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from sam3_agent.etl.likeness import near_pairs
 from sam3_agent.mining.flag import box_quality, quality, reasons
 from sam3_agent.mining.settings import MineSettings
 
+RANK = itemgetter(0, 1)
 HELD = 20  # candidates in memory for each picture of the budget
 AGAIN = 0.6  # what a picture is worth, of its value, for each that was taken from its cluster before
 WEIGHT = {"presence": 0.7, "mask": 0.5, "mirror": 0.5, "box": 0.3, "versions": 0.8, "thumbs-down": 0.95}
@@ -49,25 +53,42 @@ def candidates(rows: Iterable[dict[str, Any]], settings: MineSettings) -> tuple[
     Each gets `value`, `reasons` and `rank_key`. With "random" every row counts and the order is that of a hash of
     seed and content: the same for everybody, and independent of the model.
     """
-    heap: list[tuple[float, str, dict[str, Any]]] = []
-    most, seen, held = max(HELD * settings.budget, 200), 0, set[str]()
+    sides = (Best(max(HELD * settings.budget // 2, 100)), Best(max(HELD * settings.budget // 2, 100)))
+    seen = 0
     for row in rows:
         seen += 1
         why, worth = reasons(row, settings), value(row)
         if settings.strategy == "value" and not why and not settings.fill:
             continue
         key = _drawn(row["sha256"], settings.seed) if settings.strategy == "random" else worth + bool(why)
-        if row["sha256"] in held:
-            continue
-        item = (key, row["sha256"], {**row, "value": round(worth, 4), "reasons": why})
-        if len(heap) < most:
-            heapq.heappush(heap, item)
-        elif item[:2] > heap[0][:2]:
-            held.discard(heapq.heappushpop(heap, item)[1])
+        sides[shown(row)].offer(key, {**row, "value": round(worth, 4), "reasons": why})
+    return [row for _, _, row in sorted([*sides[0].heap, *sides[1].heap], key=RANK, reverse=True)], seen
+
+
+class Best:
+    """The `most` rows with the highest key, equal pictures once."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.heap = most, list[tuple[float, str, dict[str, Any]]]()
+        self._held = set[str]()
+
+    def offer(self, key: float, row: dict[str, Any]) -> None:
+        """Keep the row if it is among the best so far."""
+        item = (key, row["sha256"], row)
+        if row["sha256"] in self._held:
+            return
+        if len(self.heap) < self.most:
+            heapq.heappush(self.heap, item)
+        elif item[:2] > self.heap[0][:2]:
+            self._held.discard(heapq.heappushpop(self.heap, item)[1])
         else:
-            continue
-        held.add(row["sha256"])
-    return [row for _, _, row in sorted(heap, key=lambda item: item[:2], reverse=True)], seen
+            return
+        self._held.add(row["sha256"])
+
+
+def shown(row: dict[str, Any]) -> bool:
+    """Whether the model believes that the concept is in the picture."""
+    return bool(row["presence"] >= 0.5)
 
 
 def choose(rows: Sequence[dict[str, Any]], known: Iterable[int], settings: MineSettings) -> list[dict[str, Any]]:
@@ -79,12 +100,17 @@ def choose(rows: Sequence[dict[str, Any]], known: Iterable[int], settings: MineS
     distinct = without_copies(rows, list(known))
     if settings.strategy == "random" or len(distinct) <= settings.budget:
         return list(distinct[: settings.budget])
-    flagged = [row for row in distinct if row["reasons"]]
-    chosen = _spread(flagged, min(settings.budget, len(flagged)), settings.seed)
-    if len(chosen) < settings.budget:  # `fill`
-        rest = [row for row in distinct if not row["reasons"]]
-        chosen += _spread(rest, settings.budget - len(chosen), settings.seed)
-    return chosen
+    sides = [[row for row in distinct if shown(row) is side] for side in (False, True)]
+    share = min(len(sides[False]), max(settings.budget // 2, settings.budget - len(sides[True])))
+    return _best(sides[True], settings.budget - share, settings.seed) + _best(sides[False], share, settings.seed)
+
+
+def _best(rows: Sequence[dict[str, Any]], count: int, seed: int) -> list[dict[str, Any]]:
+    """Flagged rows, spread over clusters, then others (candidates only with `fill`)."""
+    flagged = [row for row in rows if row["reasons"]]
+    chosen = _spread(flagged, min(count, len(flagged)), seed)
+    rest = [row for row in rows if not row["reasons"]]
+    return chosen + _spread(rest, min(count - len(chosen), len(rest)), seed)
 
 
 def without_copies(rows: Sequence[dict[str, Any]], known: Sequence[int]) -> list[dict[str, Any]]:

@@ -237,6 +237,21 @@ def test_one_cluster_does_not_take_the_whole_budget() -> None:
     assert len(chosen) == 8 and sum(one["sha256"].startswith("1-") for one in chosen) >= 2
 
 
+@pytest.mark.parametrize(("present", "absent", "expected"), [(20, 20, (4, 4)), (20, 2, (6, 2)), (1, 20, (1, 7))])
+def test_half_of_a_batch_are_pictures_in_which_the_model_sees_nothing(
+    present: int, absent: int, expected: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"reasons": ["mask"] if shows else ["presence"], "value": 0.9 if shows else 0.2, "presence": 0.9 if shows else 0.45,
+         "vector": rng.normal(size=4), "dhash": None, "sha256": f"{shows}{at}"}
+        for shows, count in ((True, present), (False, absent)) for at in range(count)
+    ]  # fmt: skip
+    chosen = choose(rows, [], MineSettings(inbox="x", concept="bird", budget=8))
+    sees = [row["presence"] >= 0.5 for row in chosen]
+    assert (sum(sees), len(sees) - sum(sees)) == expected
+
+
 def test_candidates_hold_no_more_than_they_need() -> None:
     settings = MineSettings(inbox="x", concept="bird", budget=2)
     many = (row(sha256=str(at), presence=0.4 + 0.2 * (at % 1000) / 1000) for at in range(5000))
