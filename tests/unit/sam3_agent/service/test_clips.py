@@ -221,8 +221,8 @@ def test_a_clip_over_the_limits_is_refused(open_service: Open, clip: Path) -> No
 def test_a_clip_that_takes_too_long_is_ended_and_the_house_goes_on(
     open_service: Open, engine: FarmEngine, clip: Path
 ) -> None:
-    client = open_service(clip_seconds=0.4, clip_workers=1, clip_queue=0)
-    engine.delay = 0.2
+    client = open_service(clip_seconds=2.0, clip_workers=1, clip_queue=0)
+    engine.delay = 1.0
     refused = upload(client, clip, query="count the ducks", stream="false")
     assert refused.status_code == 503 and refused.json()["error"]["code"] == "too_slow"
     late = lines(upload(client, clip, things="duck"))[-1]
