@@ -1,7 +1,8 @@
 """`sam3-agent ask "how many chickens are left of the tractor?" farm.jpg`: a question about pictures, answered.
 
 Prints the answer, what was understood and a table of what was found; `--out` keeps the overlay, `--json` prints
-everything as JSON with masks as COCO RLE; the exit status is 3 where there is no answer. `sam3-agent segment` and `count` (in `segment.py`) are the short forms.
+everything as JSON with masks as COCO RLE; the exit status is 3 where there is no answer. `sam3-agent segment` and
+`count` (in `segment.py`) are the short forms.
 """
 
 from __future__ import annotations
