@@ -12,6 +12,7 @@ import typer
 from sam3.errors import BadConfig, Unavailable
 
 GRACE = 30  # seconds that requests under way have to end
+KEEP_ALIVE = 75  # seconds an idle connection stays: longer than the 60 of usual proxies, or they ask into a closing one
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -41,7 +42,7 @@ def serve(
     uvicorn.run(
         "sam3_agent.service.app:from_environment", factory=True, host=host, port=port, access_log=False,
         log_level="warning", timeout_graceful_shutdown=GRACE, ws_max_size=chosen.max_body, h11_max_incomplete_event_size=65536,
-        reload=dev, reload_dirs=[str(source)] if dev else None, server_header=False,
+        timeout_keep_alive=KEEP_ALIVE, reload=dev, reload_dirs=[str(source)] if dev else None, server_header=False,
     )  # fmt: skip
 
 
