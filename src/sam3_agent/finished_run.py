@@ -62,7 +62,7 @@ class Measured:
     """A checkpoint on the validation pairs: what `baseline` and `evaluate` wrote.
 
     Attributes:
-        confidence: of the three intervals, e.g. 0.95.
+        confidence: of the three intervals, e.g. 0.95. resampled: what was drawn for them, in the plural.
         best: the point of the sweep with the highest cgF1.
         errors: mistakes by kind over all pairs.
         pairs: by image_id, in the order of the file.
@@ -78,6 +78,7 @@ class Measured:
     pmf1: Interval
     il_mcc: Interval
     confidence: float
+    resampled: str
     sweep: tuple[SweepPoint, ...]
     best: SweepPoint
     calibration: Calibration | None
@@ -231,6 +232,7 @@ def _measured(data: dict[str, Any]) -> Measured:
         pmf1=Interval(**spread["pmF1"]),
         il_mcc=Interval(**spread["IL_MCC"]),
         confidence=spread["confidence"],
+        resampled={"source": "sources", "image": "pictures", "pair": "pairs"}[spread["group_by"]],
         sweep=tuple(map(_point, data["sweep"])),
         best=_point(data["best_threshold"]),
         calibration=_calibration(data["calibration"]),
