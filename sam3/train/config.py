@@ -21,7 +21,7 @@ class ModelConfig:
     """What is trained: `batch_size` a number or "auto"; `frozen` names submodules that do not learn.
 
     `focal_alpha`, `focal_gamma` and `class_overlap` are here, since how sure a model's queries are, and how many
-    answer for one object, is a matter of its training.
+    answer for one object, is a matter of its training; `mean_decay` since a running mean of large weights needs room.
     """
 
     checkpoint: str = "sam3-lite"
@@ -31,6 +31,7 @@ class ModelConfig:
     focal_alpha: float = 0.5
     focal_gamma: float = 2.0
     class_overlap: float = 1.0
+    mean_decay: float = 0.0
     frozen: tuple[str, ...] = ("vision_encoder.backbone", "text_encoder")
     gradient_checkpointing: bool = False
     lora: LoraConfig = field(default_factory=LoraConfig)

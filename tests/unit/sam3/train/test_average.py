@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sam3.train.average import MeanWeights
+from sam3.train.config import compose
 
 DECAY, STEPS = 0.5, 6
 
@@ -95,3 +96,10 @@ def test_a_run_that_goes_on_ends_with_the_same_mean(tmp_path: Path, stop: int) -
     fit(tmp_path, module)
     assert module.trained == [-float(step) for step in range(stop, STEPS)]
     assert module.weight.item() == pytest.approx(means(STEPS)[-1])
+
+
+def test_large_weights_are_not_held_twice_unless_asked(repo_root: Path) -> None:
+    config = repo_root / "configs/sam3_chicken_finetune.yaml"
+    assert compose(config).trainer.mean_decay > 0
+    assert compose(config, ["model=sam3"]).trainer.mean_decay == 0
+    assert compose(config, ["model=sam3", "trainer.mean_decay=0.9"]).trainer.mean_decay == 0.9
