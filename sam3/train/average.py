@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
 
 
-class MeanWeights(EMAWeightAveraging):
+class MeanWeights(WeightAveraging):
     """Validates with the mean and keeps what was validated; training goes on from the weights themselves.
 
     Lightning's own swaps back at the end of the validation epoch, before the best checkpoints are written, and
@@ -21,12 +22,14 @@ class MeanWeights(EMAWeightAveraging):
 
     Args:
         decay: in (0, 1): about 1 / (1 - decay) steps count.
-        start: optimiser step of the first update; the mean is the weights until then.
     """
 
-    def __init__(self, decay: float, start: int = 0) -> None:
+    def __init__(self, decay: float) -> None:
+        def mean(held: Tensor, now: Tensor, _: Any) -> Tensor:
+            return held.lerp(now, 1 - decay)  # exact where both are equal: what is frozen stays as it was
+
         # what is frozen has buffers that do not move, and integers cannot be averaged
-        super().__init__(decay=decay, use_buffers=False, update_starting_at_step=start)
+        super().__init__(use_buffers=False, avg_fn=mean)
         self._shown = False
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -23,6 +23,7 @@ class Walk(L.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.frozen = torch.nn.Parameter(torch.linspace(0.1, 0.9, 1000), requires_grad=False)
         self.trained: list[float] = []
         self.validated: list[float] = []
 
@@ -76,6 +77,7 @@ def test_validation_sees_the_mean_and_training_the_weights(tmp_path: Path) -> No
     expected = means(STEPS)
     assert module.validated[::STEPS] == pytest.approx([expected[1], expected[3], expected[5]])
     assert module.weight.item() == pytest.approx(expected[-1])
+    assert torch.equal(module.frozen, torch.linspace(0.1, 0.9, 1000)), "to the bit"
 
 
 def test_the_kept_weights_are_those_that_were_measured(tmp_path: Path) -> None:
