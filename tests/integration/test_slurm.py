@@ -162,7 +162,8 @@ def test_at_its_time_limit_it_is_saved_requeued_and_goes_on(
     assert len(saved) == 1, logs[-1500:]
     view.start_now()
     view.until(lambda: view.step() > int(saved[0]) and cluster.state(view.job) == "RUNNING", "going on")
-    assert "Restarts=1" in cluster.ask("scontrol", "show", "job", "-o", view.job)
+    # on a busy machine it may have met its limit again by now
+    assert re.search(r"Restarts=[1-9]", cluster.ask("scontrol", "show", "job", "-o", view.job))
     cluster.ask("scancel", view.job)
     view.until(lambda: view.process.poll() is not None, "told that it was cancelled")
 
