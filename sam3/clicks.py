@@ -43,7 +43,7 @@ class ClickModel:
 
     def __init__(self, model: Sam3TrackerModel) -> None:
         self.model = model.eval()
-        self.side = int(model.config.prompt_encoder_config.image_size)
+        self.side = int(model.config.prompt_encoder_config.image_size)  # type: ignore[union-attr]
 
     @classmethod
     def load(cls, checkpoint: str | Path, device: str | None = None) -> ClickModel:

@@ -8,6 +8,7 @@ engine = load_engine("auto", checkpoint="sam3-lite")
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def load_engine(
         options: what only some engines know, e.g. `dtype="bfloat16"` (torch, jax).
 
     Raises:
-        BadConfig: no engine of that name. BadCheckpoint, Unavailable: what it needs is not there.
+        BadConfig: no engine of that name, or an option that it does not know. BadCheckpoint, Unavailable: what it needs is not there.
     """
     if name not in NAMES:
         raise BadConfig(f"engine {name!r}: expected one of {', '.join(NAMES)}.", field="engine")
@@ -58,6 +59,7 @@ def load_engine(
     if name not in ENGINES:
         raise Unavailable(f"engine {name!r} is not part of this version. Use {', '.join(ENGINES)}.", field="engine")
     module, kind = ENGINES[name].split(":")
-    return getattr(importlib.import_module(module), kind).load(
-        checkpoint, device=device, threshold=threshold, **options
-    )
+    load = getattr(importlib.import_module(module), kind).load
+    if unknown := [option for option in options if option not in inspect.signature(load).parameters]:
+        raise BadConfig(f"the {name} engine has no option {unknown[0]!r}. Leave it out.", field=unknown[0])
+    return load(checkpoint, device=device, threshold=threshold, **options)

@@ -18,6 +18,7 @@ from sam3.errors import Sam3AgentError
 from sam3.files import read_json
 
 EXPORTS = (Path("models/export"),)  # where the pipeline leaves its graphs
+BUILDS = (Path("models/engines"),)  # where the README has engines built
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,12 @@ def choose(checkpoint: str | Path, device: str | None = None) -> Choice:
         where = device or ("cuda" if _onnx_has_cuda() else "cpu")
         return Choice("onnx", f"the folder holds exported graphs; ONNX Runtime on {where}", checkpoint, where)
     on_gpu = _has_cuda() and (device is None or device.startswith("cuda"))
+    for engines in _builds_of(checkpoint) if on_gpu else ():
+        return Choice("tensorrt", f"{engines} was built from these weights for this GPU", engines, device or "cuda")
     if on_gpu:
-        return Choice(
-            "torch", "a CUDA GPU: PyTorch's fast path in bfloat16", checkpoint, device or "cuda", {"fast": "best"}
-        )
+        # not gated here: that takes labelled pictures of the concept
+        why = "a CUDA GPU: PyTorch's fast path in bfloat16; `sam3-agent verify --with fast=best` says how near float32"
+        return Choice("torch", why, checkpoint, device or "cuda", {"fast": "best"})
     if device in (None, "tpu") and importlib.util.find_spec("libtpu"):
         return Choice("jax", "a TPU", checkpoint, "tpu")
     for graphs in _exports_of(checkpoint):
@@ -77,6 +80,21 @@ def _exports_of(checkpoint: str | Path) -> Iterator[Path]:
         said = read_json(record)
         if "cuts" in said and said.get("sha256") == weights_sha256(source):
             yield folder
+
+
+def _builds_of(checkpoint: str | Path) -> Iterator[Path]:
+    """Folders of TensorRT engines built from exactly these weights, for this GPU and version."""
+    from sam3.checkpoint import checkpoint_folder, weights_sha256
+    from sam3.engines.tensorrt_engine import check_origin, read_record
+
+    for folder in BUILDS:
+        try:
+            record = read_record(folder)
+            if record["sha256"] == weights_sha256(checkpoint_folder(checkpoint)):
+                check_origin(folder, record)
+                yield folder
+        except Sam3AgentError:  # none there, or built for another machine: there are other engines
+            continue
 
 
 def _has_cuda() -> bool:

@@ -16,8 +16,7 @@ import numpy as np
 from sam3.engines.answer import Answer, ground_in_batches
 from sam3.engines.prompts import pad_boxes, phrase_of
 from sam3.errors import BadCheckpoint, Unavailable
-from sam3.export.cut import parts
-from sam3.files import read_json
+from sam3.export.cut import parts, read_record
 from sam3.pixels import check_image, to_model
 from sam3.tokenizer import Tokenizer
 from sam3.types import Detections, FloatArray, Prompt, UInt8Array
@@ -72,7 +71,7 @@ class OnnxEngine:
         batch: int = 16,
         threads: int = 0,
     ) -> None:
-        record = read_json(folder / "export.json")
+        record = read_record(folder)
         self.folder, self.threshold, self.batch = folder, threshold, batch
         self.image_size, self.sha256 = int(record["image_size"]), str(record["sha256"])
         self.dtype = str(record.get("dtype", "float32"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from sam3.errors import BadCheckpoint, Unavailable
 from sam3.export.cut import PARTS
 from sam3.files import read_json
 from sam3.tokenizer import Tokenizer
+
+SAID = ("parts", "library", "version", "gpu", "compute_capability", "precision", "image_size", "sha256")
 
 
 class TensorrtEngine(OnnxEngine):
@@ -58,8 +61,8 @@ def rebuild_line(folder: Path, record: dict[str, Any] | None = None) -> str:
     """The command that makes the engines of a folder again."""
     said = record or {}
     return (
-        f"python sam3/export/build_tensorrt.py --graphs {said.get('graphs', 'models/export')} --output {folder} "
-        f"--precision {said.get('precision', 'fp16')}"
+        f"python sam3/export/build_tensorrt.py --graphs {quote(str(said.get('graphs', 'models/export')))} "
+        f"--output {quote(str(folder))} --precision {quote(str(said.get('precision', 'fp16')))}"
     )
 
 
@@ -74,6 +77,9 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"{folder}: no engines.json, so nobody knows what its engines were built for. Build them: {rebuild_line(folder)}"
         )
     record = read_json(folder / "engines.json")
+    for key in SAID:
+        if not isinstance(record, dict) or key not in record:
+            raise BadCheckpoint(f"{folder}/engines.json: says no {key}. Build again: {rebuild_line(folder)}")
     for name in PARTS:
         path = folder / f"{name}.engine"
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != record["parts"].get(name):

@@ -9,7 +9,8 @@ to powers of four, so that few programs (and CUDA graphs) exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,7 @@ class FastTorchEngine(TorchEngine):
         self.kind = torch.bfloat16 if switches.bf16 else torch.float32
         self.layout = torch.channels_last if switches.channels_last else torch.contiguous_format
         self.fast = cast(FastDetector(self.model, switches).to(device).eval(), self.kind)
+        self.exact_trunk = bool(getattr(self.fast.backbone, "exact", False))
         if switches.channels_last:
             for part in (self.model.vision_encoder.neck, self.fast.pixels):
                 part.to(memory_format=torch.channels_last)
@@ -86,7 +88,8 @@ class FastTorchEngine(TorchEngine):
             pixels = np.stack([to_model(image, self.checkpoint.image_size) for image in group])
             with torch.inference_mode():
                 x = _fill(torch.from_numpy(pixels), self._room(len(group)))
-                trunk = self._run("trunk", x.to(self.device, self.kind, memory_format=self.layout))
+                kind = torch.float32 if self.exact_trunk else self.kind
+                trunk = self._run("trunk", x.to(self.device, kind, memory_format=self.layout))
                 level, started = self._run("coarse", trunk)
                 fine = None if self.switches.used_levels else self._run("fine", trunk)
             for at, image in enumerate(group):
@@ -179,12 +182,27 @@ class FastTorchEngine(TorchEngine):
         return torch.compile(step, dynamic=False, mode="reduce-overhead" if self.switches.cuda_graphs else None)
 
     def _run(self, name: str, *args: Any) -> Any:
+        with tensor_cores(self.switches.bf16):
+            return self._replay(name, *args)
+
+    def _replay(self, name: str, *args: Any) -> Any:
         if not self.switches.cuda_graphs:
             return self.steps[name](*args)
         torch.compiler.cudagraph_mark_step_begin()
         out = self.steps[name](*args)
         # the next replay writes over a graph's outputs
         return out.clone() if isinstance(out, Tensor) else tuple(x.clone() for x in out)
+
+
+@contextmanager
+def tensor_cores(allowed: bool) -> Iterator[None]:
+    """What stays float32 (`sam3.fast.precision`) may round to TF32's 10 bits on a GPU meanwhile."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if allowed else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _fill(x: Tensor, room: int) -> Tensor:

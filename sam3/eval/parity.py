@@ -192,7 +192,8 @@ def judge(parity: Parity, *, exact: bool, limits: Limits | None = None) -> list[
 
 
 def _reasons(parity: Parity, exact: bool, allowed: Limits) -> Iterator[str]:
-    if "logits" not in parity.difference and not parity.mask_iou:
+    # raw numbers are judged of exact engines only: the others must have found something
+    if not parity.mask_iou and not (exact and "logits" in parity.difference):
         yield "nothing was compared: neither engine found anything. Use pictures that show the phrases."
     if parity.cosine and not min(parity.cosine) >= allowed.cosine:
         yield f"features: cosine {min(parity.cosine):.4f}, at least {allowed.cosine} wanted"

@@ -20,20 +20,24 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from sam3.errors import BadCheckpoint, BadConfig, Sam3AgentError, Unavailable
-from sam3.export.cut import parts
+from sam3.export.cut import parts, read_record
 from sam3.export.half import half
-from sam3.files import read_json, write_json
+from sam3.files import write_json
 from sam3.folders import fresh_folder
 
+LIBRARIES = ("tensorrt", "tensorrt_rtx")
 PRECISIONS = ("fp32", "fp16", "fp8")
 DTYPES = {"fp32": "float32", "fp16": "float16", "fp8": "float8"}
 PICTURES = Path("data/demo")
+PHRASES = ("chicken", "duck", "red car")
+FOUND = 12  # instances that the gate compares at least
 # name of a dynamic axis -> (least, best, most)
 RANGES = {
     "images": (1, 1, 16),
@@ -54,7 +58,9 @@ def library(name: str | None = None) -> Any:
     """
     import importlib
 
-    for module in (name,) if name else ("tensorrt", "tensorrt_rtx"):
+    if name not in (None, *LIBRARIES):  # it may come from a file: nothing else is imported
+        raise BadConfig(f"library {name!r}: expected {' or '.join(LIBRARIES)}.", field="library")
+    for module in (name,) if name else LIBRARIES:
         try:
             found = importlib.import_module(module)
             if hasattr(found, "Builder"):
@@ -164,9 +170,9 @@ def build(
 
     Args:
         precision: one of `PRECISIONS`. target: build ahead of time for a compute capability, with TensorRT-RTX.
-        pictures: a folder whose pictures set the scales of FP8.
-        gate: from the folders of graphs and engines to the reasons why they differ; by default `parity_gate` where
-            the engines can run, nothing where they cannot.
+        pictures: a folder whose pictures set the scales of FP8, and are asked about in the gate.
+        gate: from the folders of graphs and engines to the reasons why they differ; by default `parity_gate` on the
+            same pictures where the engines can run, nothing where they cannot.
 
     Raises:
         BadConfig, BadCheckpoint, Unavailable: nothing is kept.
@@ -177,7 +183,14 @@ def build(
     if target and not hasattr(trt.ComputeCapability, target):
         known = ", ".join(n for n in dir(trt.ComputeCapability) if n.startswith("SM"))
         raise BadConfig(f"target {target!r}: expected one of {known}.", field="target")
-    record = read_json(graphs / "export.json")
+    record = read_record(graphs, ("checkpoint", "sha256", "image_size", "queries"))
+    if precision != "fp32" and record.get("attention") != "explicit":
+        raise BadConfig(
+            f"{graphs}: attention is not written out, and builders have fused it into wrong features at {precision}. Export "
+            f"again: python sam3/export/export_onnx.py --checkpoint {shlex.quote(str(record['checkpoint']))} "
+            f"--attention explicit --output {shlex.quote(str(graphs))}",
+            field="graphs",
+        )
     cache_file = output / "timing.cache"
     cache = cache_file.read_bytes() if cache_file.is_file() else b""
     about: dict[str, Any] = {"parts": {}, "trtexec": {}}
@@ -200,7 +213,7 @@ def build(
         write_json(
             fresh / "export.json", record | {"dtype": DTYPES[precision]}
         )  # so that the parts can be packaged and run like graphs
-        check = gate or (None if target else parity_gate)
+        check = gate or (None if target else partial(parity_gate, pictures=pictures))
         if check and (reasons := check(graphs, fresh)):
             raise BadCheckpoint(
                 f"the engines do not say what the graphs say: {'; '.join(reasons)}. They were not kept."
@@ -215,11 +228,10 @@ def in_precision(part: str, model: bytes, precision: str, side: int, pictures: P
     if precision == "fp16" or part != "image_encoder":
         return half(model)
     from sam3.export.fp8 import fp8
-    from sam3.images import read_image
+    from sam3.images import picture_files, read_image
     from sam3.pixels import to_model
 
-    files = sorted(path for path in pictures.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[:64]
-    return fp8(model, [{"pixels": to_model(read_image(path), side)[None]} for path in files])
+    return fp8(model, [{"pixels": to_model(read_image(path), side)[None]} for path in picture_files(pictures)[:64]])
 
 
 def origin(trt: Any, target: str | None = None) -> dict[str, Any]:
@@ -238,20 +250,27 @@ def origin(trt: Any, target: str | None = None) -> dict[str, Any]:
     return kind | {"gpu": torch.cuda.get_device_name(), "compute_capability": f"SM{major}{minor}"}
 
 
-def parity_gate(graphs: Path, engines: Path) -> list[str]:
-    """Why the engines do not say what ONNX Runtime says of the same graphs; nothing when they do."""
+def parity_gate(graphs: Path, engines: Path, pictures: Path = PICTURES) -> list[str]:
+    """Why the engines do not say what ONNX Runtime says of the same graphs; nothing when they do.
+
+    The threshold lies where the graphs find `FOUND` things in all: whatever the weights score, masks are compared.
+    """
     import numpy as np
 
     from sam3.engines.onnx_engine import OnnxEngine
     from sam3.engines.tensorrt_engine import TensorrtEngine
     from sam3.eval.parity import compare, judge
+    from sam3.images import picture_files, read_image
     from sam3.types import Prompt
 
-    rng = np.random.default_rng(0)
-    asked = [
-        (rng.integers(0, 255, (480, 640, 3)).astype(np.uint8), [Prompt("chicken"), Prompt("red car")]) for _ in range(3)
-    ]
-    return judge(compare(OnnxEngine(graphs), TensorrtEngine(engines), asked), exact=False)
+    asked = [(read_image(path), [Prompt(phrase) for phrase in PHRASES]) for path in picture_files(pictures)[:4]]
+    if not asked:
+        return [f"no pictures in {pictures} to compare on: give a folder with --pictures"]
+    reference = OnnxEngine(graphs, threshold=0.0)
+    found = [reference.ground(reference.encode([image]) * len(prompts), prompts) for image, prompts in asked]
+    scores = np.sort(np.concatenate([one.scores for answers in found for one in answers]))
+    level = min(0.5, float(scores[-FOUND:].min()))
+    return judge(compare(reference, TensorrtEngine(engines), asked, threshold=level), exact=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -260,7 +279,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--graphs", type=Path, required=True, help="folder of exported graphs")
     parser.add_argument("--output", type=Path, required=True, help="folder for the engines")
     parser.add_argument("--precision", default="fp16", help=", ".join(PRECISIONS))
-    parser.add_argument("--pictures", type=Path, default=PICTURES, help="folder of pictures that set the scales of FP8")
+    parser.add_argument(
+        "--pictures", type=Path, default=PICTURES, help="folder of pictures: scales of FP8, and the gate"
+    )
     parser.add_argument("--target", help="build ahead of time for a compute capability, e.g. SM89 (TensorRT-RTX)")
     args = parser.parse_args(argv)
     try:

@@ -10,8 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from sam3.errors import BadCheckpoint
+from sam3.files import read_json
 
 PARTS = ("image_encoder", "text_encoder", "decoder", "fine_levels", "mask_head")
+
+
+def read_record(folder: Path, keys: Sequence[str] = ("sha256", "image_size")) -> dict[str, Any]:
+    """What export.json says of a folder of graphs.
+
+    Raises:
+        BadCheckpoint: it is not there, or says too little.
+    """
+    path = folder / "export.json"
+    if not path.is_file():
+        raise BadCheckpoint(f"{path}: missing. Export the checkpoint again with --component all.")
+    record = read_json(path)
+    for key in keys:
+        if not isinstance(record, dict) or key not in record:
+            raise BadCheckpoint(f"{path}: says no {key}, so this is no export of ours. Export the checkpoint again.")
+    return record
 
 
 def read_graph(path: Path) -> Any:

@@ -22,7 +22,7 @@ class Decoded(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Queries -> objects, after `Sam3DetrDecoder`.
+    """Queries -> objects, after `Sam3DetrDecoder`; always float32 (`sam3.fast.precision`).
 
     Args:
         source: the published module. grid: height and width of the coarsest level.
@@ -32,6 +32,7 @@ class Decoder(nn.Module):
 
     places_x: Tensor
     places_y: Tensor
+    exact = True
 
     def __init__(self, source: Any, grid: tuple[int, int], *, hoist: bool, explicit: bool) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
     Attributes:
         logits: float32 (P, Q). boxes: float32 (P, Q, 4) xyxy in [0, 1]. presence: float32 (P,) logits.
-        queries: (P, Q, d). encoded: (P, N, d), ready for the mask head.
+        queries: float32 (P, Q, d). encoded: (P, N, d), ready for the mask head.
     """
 
     logits: Tensor
@@ -49,6 +49,7 @@ class FastDetector(nn.Module):
 
     def __init__(self, model: Sam3Detector, switches: Switches = EXACT, *, explicit: bool = False) -> None:
         super().__init__()
+        explicit = explicit or not switches.sdpa
         self.model, self.switches, self.explicit = model, switches, explicit
         vision: Any = model.config.vision_config  # typed as whatever a JSON file may hold
         side = int(model.config.image_size) // vision.backbone_config.patch_size
@@ -62,10 +63,10 @@ class FastDetector(nn.Module):
 
     def trunk(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) in [-1, 1] -> (B, D, H, W)."""
-        return self.backbone(pixels)
+        return self.backbone(pixels).to(self.dtype)
 
     def coarse(self, trunk: Tensor) -> tuple[Tensor, Tensor]:
-        """-> the coarsest level (B, d, H, W), and where the DETR encoder goes on from (B, N, d)."""
+        """-> the coarsest level (B, d, H, W), and where the DETR encoder goes on from, float32 (B, N, d)."""
         level = self.layers[self.count - 1](trunk)
         return level, self.start(level)
 
@@ -77,7 +78,7 @@ class FastDetector(nn.Module):
 
     def start(self, level: Tensor) -> Tensor:
         """The level as tokens (B, N, d); with `hoist` after the encoder's first self-attention."""
-        x = level.flatten(2).transpose(1, 2)
+        x = level.flatten(2).transpose(1, 2).float()
         return self._look_around(self.model.detr_encoder.layers[0], x) if self.switches.hoist else x
 
     def ground(
@@ -95,49 +96,57 @@ class FastDetector(nn.Module):
             level, started: an entry per pair. text: (P, T, d). mask: bool (P, T).
             boxes: (P, K, 4) cxcywh in [0, 1]. labels: int64 (P, K), -10 for padding.
         """
-        prompt = text.to(level.dtype)
+        prompt = text.float()
         if boxes is not None and labels is not None:
             encoder = self.model.geometry_encoder
-            tokens, shown = encode_boxes(encoder, boxes, labels, level, self._place(), self.explicit)
-            prompt, mask = torch.cat([prompt, tokens], 1), torch.cat([mask, shown], 1)
+            tokens, shown = encode_boxes(encoder, boxes, labels, level, self._place().to(level.dtype), self.explicit)
+            prompt, mask = torch.cat([prompt, tokens.float()], 1), torch.cat([mask, shown], 1)
         seen = mask[:, None, None]
-        encoded = self._encode(started, prompt, seen)
+        short = prompt.to(level.dtype)
+        encoded = self._encode(started, short, seen)
         decoded = self.decoder(encoded, self._place(), prompt, seen)
         logits = self.model.dot_product_scoring(decoded.queries[None], prompt, mask)[0, ..., 0]
         centre, half = decoded.boxes[..., :2], decoded.boxes[..., 2:] / 2
         head = self.model.mask_decoder
-        normed = head.prompt_cross_attn_norm(encoded)
-        ready = encoded + attend(head.prompt_cross_attn, normed, prompt, prompt, seen, self.explicit)
+        drawn = encoded.to(level.dtype)
+        normed = head.prompt_cross_attn_norm(drawn)
+        ready = drawn + attend(head.prompt_cross_attn, normed, short, short, seen, self.explicit)
         corners = torch.cat([centre - half, centre + half], -1)
         return Found(logits.float(), corners, decoded.presence, decoded.queries, ready)
 
     def masks(self, queries: Tensor, encoded: Tensor, fine: tuple[Tensor, ...]) -> Tensor:
         """Mask logits (P, n, H_0 * W_0) of queries (P, n, d)."""
         coarse = encoded.transpose(1, 2).unflatten(2, self.grid)
-        return draw(self.model.mask_decoder, self.pixels(coarse, fine), queries)
+        return draw(self.model.mask_decoder, self.pixels(coarse, fine), queries.to(encoded.dtype))
 
     def _encode(self, x: Tensor, prompt: Tensor, seen: Tensor) -> Tensor:
         layers: Any = self.model.detr_encoder.layers
         for at, layer in enumerate(layers):
             if at or not self.switches.hoist:
                 x = self._look_around(layer, x)
-            x = x + attend(layer.cross_attn, layer.layer_norm2(x), prompt, prompt, seen, self.explicit)
-            x = x + layer.mlp(layer.layer_norm3(x))
+            normed = layer.layer_norm2(x).to(prompt.dtype)
+            x = x + attend(layer.cross_attn, normed, prompt, prompt, seen, self.explicit)
+            x = x + layer.mlp(layer.layer_norm3(x).to(prompt.dtype))
         return x
 
     def _look_around(self, layer: Any, x: Tensor) -> Tensor:
         normed = layer.layer_norm1(x)
-        placed = normed + self._place()
-        return x + attend(layer.self_attn, placed, placed, normed, None, self.explicit)
+        placed = (normed + self._place()).to(self.dtype)
+        return x + attend(layer.self_attn, placed, placed, normed.to(self.dtype), None, self.explicit)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of most weights (`sam3.fast.precision`)."""
+        return cast(Tensor, self.model.mask_decoder.instance_projection.weight).dtype
 
     def _place(self) -> Tensor:
-        """(1, N, d): the sine encoding of every place."""
+        """float32 (1, N, d): the sine encoding of every place."""
         return cast(Tensor, self.position) if self.switches.tables else self._position()
 
     def _position(self) -> Tensor:
-        weight = self.model.text_projection.weight
         encode = self.model.vision_encoder.neck.position_encoding
         vision: Any = self.model.config.vision_config
         shape = torch.Size((1, vision.fpn_hidden_size, *self.grid))
-        # made in float32 whatever the weights are: bfloat16 cannot count to 288
-        return encode(shape, weight.device, torch.float32).flatten(2).transpose(1, 2).to(weight.dtype)
+        # float32 whatever the weights are: bfloat16 cannot count to 288
+        device = self.model.text_projection.weight.device
+        return encode(shape, device, torch.float32).flatten(2).transpose(1, 2)

@@ -10,15 +10,19 @@ from dataclasses import dataclass, fields, replace
 
 from sam3.errors import BadConfig
 
+# at 16 bits these stay float32, in PyTorch and JAX; `sam3.fast.precision` says why
+EXACT_PARTS = ("text_encoder", "text_projection", "detr_decoder", "dot_product_scoring")
+
 
 @dataclass(frozen=True)
 class Switches:
     """One flag an optimisation.
 
     Attributes:
-        bf16: weights and activations in bfloat16; boxes stay float32.
+        bf16: weights and activations in bfloat16, but for what `sam3.fast.precision` keeps.
         fused_qkv: one product for queries, keys and values of the ViT.
         tables: rotary tables and position encodings made once.
+        sdpa: attention through the best kernel that PyTorch has for the device; off, it is written out.
         channels_last: memory layout of neck and mask head.
         used_levels: the pyramid level nobody reads is not made, and the fine ones only for a picture with something
             to draw.
@@ -34,6 +38,7 @@ class Switches:
     bf16: bool = False
     fused_qkv: bool = False
     tables: bool = False
+    sdpa: bool = False
     channels_last: bool = False
     used_levels: bool = False
     hoist: bool = False
@@ -50,7 +55,14 @@ class Switches:
 
 
 EXACT = Switches(
-    fused_qkv=True, tables=True, channels_last=True, used_levels=True, hoist=True, phases=True, kept_masks=True
+    fused_qkv=True,
+    tables=True,
+    sdpa=True,
+    channels_last=True,
+    used_levels=True,
+    hoist=True,
+    phases=True,
+    kept_masks=True,
 )  # less work, the same float32 numbers up to rounding
 
 

@@ -119,14 +119,16 @@ class FastViT(nn.Module):
 
 
 class AnyTrunk(nn.Module):
-    """A backbone that is not a ViT, as it is."""
+    """A backbone that is not a ViT, as it is; its numbers stay float32 (`sam3.fast.precision`)."""
+
+    exact = True
 
     def __init__(self, source: nn.Module, grid: int) -> None:
         super().__init__()
         self.source, self.grid = source, grid
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, d, grid, grid)."""
+        """(B, 3, S, S) float32 -> (B, d, grid, grid)."""
         x = self.source(pixels).last_hidden_state
         return cast(Tensor, x.unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2))
 

@@ -77,12 +77,12 @@ class Detector(nnx.Module):
 
     @property
     def dtype(self) -> jnp.dtype:
-        """Of the weights, hence of the activations."""
-        return self.text_projection.kernel[...].dtype
+        """Of most weights, hence of the activations (`sam3.fast.precision` says which stay float32, and why)."""
+        return self.mask_decoder.instance_projection.kernel[...].dtype
 
     def encode_images(self, pixels: jax.Array) -> Vision:
         """(B, S, S, 3) in [-1, 1] -> `Vision`."""
-        levels = self.vision_encoder(pixels.astype(self.dtype))
+        levels = self.vision_encoder(pixels, self.dtype)
         level = levels[-1]
         flat = level.reshape(len(level), -1, level.shape[-1])
         started = self.detr_encoder.start(flat, self._position(level).reshape(flat.shape[1:]))
@@ -108,26 +108,27 @@ class Detector(nnx.Module):
         """
         level = vision.level
         shape, position = (level.shape[1], level.shape[2]), self._position(level)
-        prompt, seen = text.astype(self.dtype), mask
+        prompt, seen = text, mask
         if boxes is not None and labels is not None:
-            tokens = self.geometry_encoder(boxes, labels, level, position)
+            tokens = self.geometry_encoder(boxes, labels, level, position.astype(self.dtype)).astype(jnp.float32)
             given = labels >= 0
             own = given.any(1, keepdims=True)  # a pair without boxes does not see the encoder's own token
             prompt = jnp.concatenate([prompt, tokens], 1)
             seen = jnp.concatenate([seen, given, own], 1)
         places = position.reshape(-1, position.shape[-1])
         visible = seen[:, None, None]
-        encoded = self.detr_encoder(vision.started, places, prompt, visible)
+        short = prompt.astype(self.dtype)
+        encoded = self.detr_encoder(vision.started, places, short, visible)
         decoded = self.detr_decoder(encoded, places, prompt, visible, shape)
         logits = self.dot_product_scoring(decoded.queries, prompt, seen)
         x, y, w, h = jnp.moveaxis(decoded.boxes, -1, 0)
         corners = jnp.stack([x - 0.5 * w, y - 0.5 * h, x + 0.5 * w, y + 0.5 * h], -1)
-        return Found(logits, corners, decoded.presence, decoded.queries, encoded, prompt, seen)
+        return Found(logits, corners, decoded.presence, decoded.queries, encoded.astype(self.dtype), short, seen)
 
     def masks(self, vision: Vision, found: Found, queries: jax.Array) -> jax.Array:
         """Mask logits float32 (P, n, H_0, W_0) of `queries` (P, n, d); `vision` and `found` have an entry per pair."""
         pixels = self.mask_decoder.pixels(found.encoded, found.prompt, found.seen[:, None, None], vision.prepared)
-        return self.mask_decoder(pixels, queries)
+        return self.mask_decoder(pixels, queries.astype(self.dtype))
 
     def _position(self, level: jax.Array) -> jax.Array:
-        return jnp.asarray(sine_map(*level.shape[1:]), level.dtype)
+        return jnp.asarray(sine_map(*level.shape[1:]), jnp.float32)

@@ -117,7 +117,7 @@ class Programs:
 
     def compile_ahead(self, side: int, length: int, images: int, pairs: Sequence[int], boxes: Sequence[int]) -> None:
         """Compile for these batch sizes, from shapes alone."""
-        batch, dtype = filled(images, least=self.count), self.state_dtype
+        batch = filled(images, least=self.count)
         shape = jax.ShapeDtypeStruct
         pixels = shape((batch, side, side, 3), jnp.float32, sharding=self.split)
         vision = self._compile("encode", _encode, (pixels,), donate=(1,)).out_info
@@ -127,7 +127,7 @@ class Programs:
             held = count if self.count > 1 else 1
             seen = jax.tree.map(lambda x, held=held: shape((held, *x.shape[1:]), x.dtype, sharding=self.split), vision)
             rows = shape((count,), jnp.int32, sharding=self.split)
-            words = shape((count, length, text.shape[-1]), dtype, sharding=self.split)
+            words = shape((count, length, text.shape[-1]), text.dtype, sharding=self.split)
             mask = shape((count, length), jnp.bool_, sharding=self.split)
             for most in boxes:
                 given: tuple[Any, ...] = ()
@@ -138,11 +138,6 @@ class Programs:
                         shape((count, k), jnp.int32, sharding=self.split),
                     )
                 self._compile("ground", _ground, (seen, rows, words, mask, *given))
-
-    @property
-    def state_dtype(self) -> Any:
-        """Of the weights."""
-        return jnp.float32 if self.exact else jnp.bfloat16
 
     def _boxes(self, boxes: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, ...]:
         if not boxes.shape[1]:

@@ -5,13 +5,21 @@ Only the levels that are read are made: the coarsest of the published neck never
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from sam3.flax.config import Config
 from sam3.flax.efficientnet import Backbone
 from sam3.flax.layers import ACTIVATIONS, DoubleUp
 from sam3.flax.vit import ViT
+
+
+def exact_trunk(config: Config) -> bool:
+    """Whether the trunk is convolutional, and float32 whatever the rest is (why: `sam3.fast.precision`)."""
+    return config.trunk.model_type == "sam3_efficientnet_lite"
 
 
 class Level(nnx.Module):
@@ -54,11 +62,11 @@ class VisionEncoder(nnx.Module):
     """(B, S, S, 3) -> levels (B, H_i, W_i, d), fine to coarse."""
 
     def __init__(self, config: Config, rngs: nnx.Rngs) -> None:
-        lite = config.trunk.model_type == "sam3_efficientnet_lite"
-        self.backbone = (Backbone if lite else ViT)(config.trunk, rngs)
+        self.exact_trunk = exact_trunk(config)
+        self.backbone = (Backbone if self.exact_trunk else ViT)(config.trunk, rngs)
         self.neck = Neck(config, rngs)
 
-    def __call__(self, pixels: jax.Array) -> tuple[jax.Array, ...]:
-        """The levels."""
-        x = self.backbone(pixels)
+    def __call__(self, pixels: jax.Array, dtype: Any) -> tuple[jax.Array, ...]:
+        """The levels, in `dtype`."""
+        x = self.backbone(pixels.astype(jnp.float32 if self.exact_trunk else dtype)).astype(dtype)
         return tuple(level(x) for level in self.neck.fpn_layers)

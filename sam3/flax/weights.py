@@ -18,9 +18,12 @@ from flax import nnx
 from sam3.checkpoint import checkpoint_folder
 from sam3.checkpoint_files import weights_problem
 from sam3.errors import BadCheckpoint
+from sam3.fast.switches import EXACT_PARTS
 from sam3.flax.config import Config, read_config
 from sam3.flax.detector import Detector
+from sam3.flax.vision import exact_trunk
 
+TRUNK = ("vision_encoder", "backbone")
 PREFIX = "detector_model."  # of the published file, which carries the tracker too
 # last word in the module -> (last word in the file, axes by number of dimensions)
 WORDS: dict[str, tuple[str, dict[int, tuple[int, ...]]]] = {
@@ -57,10 +60,19 @@ def load_detector(checkpoint: str | Path, dtype: str = "float32") -> Detector:
             files |= {name.removeprefix(PREFIX): (opened, name) for name in opened.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise BadCheckpoint(f"{folder}: cannot be read ({error}). Fetch or train the checkpoint again.") from error
-    graph, state = nnx.split(abstract_detector(read_config(folder)))
-    flat = nnx.to_flat_state(state)
-    filled = [(path, leaf.replace(_weight(path, leaf, files, folder, dtype))) for path, leaf in flat]
+    config = read_config(folder)
+    graph, state = nnx.split(abstract_detector(config))
+    filled: Any = []
+    for place, leaf in nnx.to_flat_state(state):
+        kind = "float32" if _stays(place, config) else dtype
+        filled.append((place, leaf.replace(_weight(place, leaf, files, folder, kind))))
     return nnx.merge(graph, nnx.from_flat_state(filled))
+
+
+def _stays(place: tuple[Any, ...], config: Config) -> bool:
+    """Whether a weight is float32 always."""
+    norm = place[0] == "detr_encoder" and "norm" in str(place[-2])
+    return norm or place[0] in EXACT_PARTS or (exact_trunk(config) and place[:2] == TRUNK)
 
 
 def _weight(path: tuple[Any, ...], leaf: Any, files: dict[str, Any], folder: Path, dtype: str) -> jax.Array:
@@ -85,10 +97,12 @@ def random_detector(config: Config, dtype: str = "float32", seed: int = 0) -> De
     graph, state = nnx.split(abstract_detector(config))
     rng = np.random.default_rng(seed)
 
-    def fill(leaf: Any) -> jax.Array:
+    def fill(place: tuple[Any, ...], leaf: Any) -> Any:
+        kind = "float32" if _stays(place, config) else dtype
         if len(leaf.shape) < 2:
-            return jnp.ones(leaf.shape, dtype)
+            return leaf.replace(jnp.ones(leaf.shape, kind))
         key = jax.random.key(int(rng.integers(2**31)))
-        return 0.02 * jax.random.normal(key, leaf.shape, dtype)
+        return leaf.replace(0.02 * jax.random.normal(key, leaf.shape, kind))
 
-    return nnx.merge(graph, jax.tree.map(fill, state))
+    filled: Any = [(place, fill(place, leaf)) for place, leaf in nnx.to_flat_state(state)]
+    return nnx.merge(graph, nnx.from_flat_state(filled))

@@ -2,6 +2,7 @@
 
     sam3-agent verify                                                      # the pipeline's export against PyTorch
     sam3-agent verify --engine jax --checkpoint sam3-lite --reference-checkpoint sam3-lite
+    sam3-agent verify --engine torch --with fast=exact,bf16 --checkpoint sam3-lite --reference-checkpoint sam3-lite
 
 Prompts come from a validation file: its phrases, and for pictures that show the concept also the phrase with one
 annotated box. A failed gate is exit status 1, or with --record a line in the report that `register` heeds.
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sam3.errors import BadInput, Sam3AgentError
+from sam3.errors import BadConfig, BadInput, Sam3AgentError
 from sam3_agent.params import load_params
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def verify(
     limit: Annotated[int, typer.Option(help="Pictures compared in detail.", min=1)] = 12,
     cgf1: Annotated[bool, typer.Option(help="Also cgF1 of both on the whole file.")] = True,
     device: Annotated[str | None, typer.Option(help="Of the engine in question.")] = None,
+    switches: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="What only the engine in question knows: fast=best, dtype=bfloat16. Repeatable."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the outcome goes.")] = Path("reports/verify.json"),
     record: Annotated[bool, typer.Option("--record", help="Do not end with an error when the gate fails.")] = False,
 ) -> None:
@@ -47,11 +52,12 @@ def verify(
     from sam3.eval.saco import read_ground_truth
     from sam3.files import write_json
 
+    options = options_of(switches or [])
     truth = read_ground_truth(pairs)
     folder = images or Path(load_params().data.raw) / "images"
     asked = [*prompts_of(truth, folder, limit)]
     one = load_engine(reference, checkpoint=reference_checkpoint)
-    other = load_engine(engine, checkpoint=checkpoint, device=device)
+    other = load_engine(engine, checkpoint=checkpoint, device=device, **options)
     _same_weights(one, other, checkpoint, reference_checkpoint)
     parity = compare(one, other, asked)
     if cgf1:
@@ -61,7 +67,7 @@ def verify(
     outcome = {
         "passed": not reasons,
         "reasons": reasons,
-        "engine": {"name": engine, "checkpoint": checkpoint, "dtype": getattr(other, "dtype", "unknown")},
+        "engine": {"name": engine, "checkpoint": checkpoint, "dtype": getattr(other, "dtype", "unknown"), **options},
         "reference": {"name": reference, "checkpoint": reference_checkpoint, "dtype": getattr(one, "dtype", "unknown")},
         "checkpoint_sha256": _sha256(one),
         "pairs_file": str(pairs),
@@ -76,6 +82,21 @@ def verify(
         raise GateFailed(
             f"{engine} and {reference} do not say the same: {'; '.join(reasons)}. Do not ship {checkpoint}."
         )
+
+
+def options_of(switches: list[str]) -> dict[str, Any]:
+    """`fast=best` and `dtype=bfloat16` as what an engine's `load` takes.
+
+    Raises:
+        BadConfig: not of that form, or neither of the two.
+    """
+    found = {}
+    for item in switches:
+        name, _, value = item.partition("=")
+        if name not in ("fast", "dtype") or not value:
+            raise BadConfig(f"--with {item}: expected fast=... (torch) or dtype=... (jax).", field="with")
+        found[name] = value
+    return found
 
 
 def _sha256(engine: Any) -> str | None:

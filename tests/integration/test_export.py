@@ -14,7 +14,7 @@ from sam3.engines import load_engine
 from sam3.engines.onnx_engine import OnnxEngine
 from sam3.engines.torch_engine import TorchEngine
 from sam3.errors import BadCheckpoint, BadConfig, BadInput, Unavailable
-from sam3.export.export_onnx import export
+from sam3.export.export_onnx import export, main
 from sam3.tokenizer import build_tokenizer_file
 from sam3.types import Detections, Prompt
 
@@ -59,8 +59,13 @@ def assert_same(one: Detections, other: Detections) -> None:
     assert (one.masks != other.masks).mean() < 1e-3
 
 
+LONGEST = [Prompt("hen " * 40), Prompt("red car", np.vstack([BOX] * 7))]
+
+
 @pytest.mark.parametrize(
-    "prompts", [PROMPTS[:1], PROMPTS[1:2], PROMPTS[2:], PROMPTS], ids=["text", "text+box", "boxes", "mixed"]
+    "prompts",
+    [PROMPTS[:1], PROMPTS[1:2], PROMPTS[2:], PROMPTS, LONGEST],
+    ids=["text", "text+box", "boxes", "mixed", "32 tokens, 7 boxes"],
 )
 def test_onnx_answers_as_torch(engines: tuple[TorchEngine, OnnxEngine], prompts: list[Prompt]) -> None:
     images = pictures((48, 80), (80, 48), (64, 64))[: len(prompts)]
@@ -75,6 +80,45 @@ def test_many_phrases_on_one_image_equal_one_by_one(engines: tuple[TorchEngine, 
     together = engine.ground([embedding] * 3, PROMPTS)
     for prompt, answer in zip(PROMPTS, together, strict=True):
         assert_same(answer, engine.ground([embedding], [prompt])[0])
+
+
+AXES = {
+    "image_encoder": ({"pixels": ["images"]}, ["level_0", "level_1", "level_2"]),
+    "text_encoder": ({"ids": ["phrases", "tokens"], "mask": ["phrases", "tokens"]}, ["text"]),
+    "decoder": (
+        {"text": ["pairs", "tokens"], "text_mask": ["pairs", "tokens"]}
+        | {"boxes": ["pairs", "boxes"], "box_labels": ["pairs", "boxes"]}
+        | {f"level_{at}": ["pairs"] for at in range(3)},
+        ["logits", "boxes_out", "presence", "masks"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(AXES))
+def test_names_and_dynamic_axes_are_fixed(folders: tuple[Path, Path], name: str) -> None:
+    import onnx
+
+    graph = onnx.load(folders[1] / f"{name}.onnx").graph
+    axes = {
+        value.name: [axis.dim_param for axis in value.type.tensor_type.shape.dim if axis.dim_param]
+        for value in graph.input
+    }
+    assert (axes, [value.name for value in graph.output]) == AXES[name]
+
+
+def test_components_are_exported_one_by_one(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for component in ("encoder", "text"):
+        asked = ["--checkpoint", str(folders[0]), "--component", component, "--output", str(tmp_path / "graphs")]
+        assert main(asked) == 0
+    assert {path.stem for path in (tmp_path / "graphs").glob("*.onnx")} == {"image_encoder", "text_encoder"}
+    assert "text_encoder.onnx: largest difference from PyTorch" in capsys.readouterr().out
+    before = (tmp_path / "graphs/text_encoder.onnx").read_bytes()
+    monkeypatch.setattr("sam3.export.export_onnx.TOLERANCE", -1.0)  # no graph can pass
+    assert main(asked) == 1
+    assert "It was not kept" in capsys.readouterr().err
+    assert (tmp_path / "graphs/text_encoder.onnx").read_bytes() == before, "what had passed stays"
 
 
 def test_auto_takes_the_graphs_where_there_are_some(folders: tuple[Path, Path]) -> None:

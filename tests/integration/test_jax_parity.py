@@ -103,16 +103,28 @@ def test_eight_devices_say_what_one_says(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_programs_are_compiled_once_and_found_again_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import jax
+    from jax._src import compilation_cache  # the folder JAX writes to is fixed at its first compile
 
     monkeypatch.setenv("SAM3_JAX_CACHE", str(tmp_path / "cache"))
+    compilation_cache.reset_cache()
     engine = JaxEngine(save_small(tmp_path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     engine.compile_ahead(pairs=(1, 3), boxes=(0, 2))
     compiled = dict(engine.programs._compiled)
     engine.ground(engine.encode(pictures(SIZES[0])) * 3, PROMPTS)
     assert {key for key in engine.programs._compiled if key[0] != "masks"} == set(compiled), "compiled at a request"
-    from jax._src import compilation_cache  # the folder JAX writes to is fixed at its first compile
-
     compilation_cache.reset_cache()
+    hits: list[str] = []
+    jax.monitoring.register_event_listener(lambda event, **_: hits.append(event) if "cache_hit" in event else None)
     JaxEngine(tmp_path / "small").compile_ahead()
-    assert any((tmp_path / "cache").iterdir())
+    assert len(hits) >= 3, "a second start compiled what the first had left on disk"
+
+
+def test_the_pixels_of_a_picture_are_donated_and_the_weights_are_not(tmp_path: Path) -> None:
+    import jax
+
+    engine = JaxEngine(save_small(tmp_path))
+    engine.encode(pictures(SIZES[0]))
+    [encode] = engine.programs._compiled.values()
+    (state, pixels), _ = encode.args_info  # whether the backend can use the memory is its own affair
+    assert pixels.donated and not any(leaf.donated for leaf in jax.tree.leaves(state))

@@ -142,6 +142,12 @@ def test_what_cannot_be_built_leaves_nothing(graphs: Path, tmp_path: Path, capsy
         build(graphs, tmp_path / "out", target="SM1")
     with pytest.raises(BadConfig, match="precision"):
         build(graphs, tmp_path / "out", precision="fp4")
+    fused = tmp_path / "fused"
+    shutil.copytree(graphs, fused)
+    record = json.loads((fused / "export.json").read_text())
+    (fused / "export.json").write_text(json.dumps(record | {"attention": "fused"}))
+    with pytest.raises(BadConfig, match=r"not written out.*export_onnx\.py.*--attention explicit"):
+        build(fused, tmp_path / "out", precision="fp16", target="SM89")
     broken = tmp_path / "broken"
     shutil.copytree(graphs, broken)
     (broken / "decoder.onnx").write_bytes(b"no graph")

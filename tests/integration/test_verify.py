@@ -13,7 +13,7 @@ import pytest
 from fake_run import write_finished_run
 from small_models import save_small
 
-from sam3.errors import BadCheckpoint, BadInput
+from sam3.errors import BadCheckpoint, BadConfig, BadInput
 from sam3.export.export_onnx import export
 from sam3_agent.finished_run import Places
 from sam3_agent.verify import GateFailed, verify
@@ -55,6 +55,17 @@ def test_engines_that_agree_pass(places: Places, small: Path, tmp_path: Path) ->
     assert max(outcome["max_difference"].values()) < 1e-4
     assert outcome["cgF1"]["engine"] == outcome["cgF1"]["reference"]
     assert outcome["hardware"] and outcome["versions"]["onnxruntime"]
+
+
+def test_sixteen_bits_go_through_the_same_gate(places: Places, small: Path, tmp_path: Path) -> None:
+    torch_engine = {"engine": "torch", "checkpoint": str(small), "cgf1": False, "record": True}
+    outcome = ask(places, small, tmp_path / "verify.json", **torch_engine, switches=["fast=exact,bf16"])
+    assert outcome["engine"] == {"name": "torch", "checkpoint": str(small), "dtype": "bfloat16", "fast": "exact,bf16"}
+    # random weights find nothing at 0.5, and numbers are not judged at 16 bits: that proves nothing
+    assert outcome["reasons"] and outcome["reasons"][0].startswith("nothing was compared")
+    for wrong in ("fast", "threads=1"):
+        with pytest.raises(BadConfig, match="expected fast="):
+            ask(places, small, tmp_path / "verify.json", switches=[wrong])
 
 
 def test_a_graph_that_says_something_else_fails_the_gate(places: Places, small: Path, tmp_path: Path) -> None:
