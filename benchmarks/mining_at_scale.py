@@ -3,7 +3,7 @@
     python benchmarks/mining_at_scale.py [--pictures 100000000 --gpus 64 --gpu-rate 25 ...]
 
 Shards are tars of 1,000 pictures, dealt to array elements as `sam3_agent.mining` deals them. Each GPU reads, decodes
-and infers in a pipeline, so a shard takes as long as its slowest part; nodes fail, lose the shards under way and come
+and infers in a pipeline (`sam3_agent.mining.ahead`), so a shard takes as long as its slowest part; nodes fail, lose the shards under way and come
 back. What this machine can tell is measured first (decoding, hashing, merging: seconds of one core); the rest is
 assumed, is printed beside the result, and is a flag.
 """
@@ -17,7 +17,9 @@ import heapq
 import io
 import json
 import platform
+import tempfile
 import time
+import tracemalloc
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ from PIL import Image
 from sam3.decoding import decode
 from sam3.files import write_json
 from sam3.pixels import to_model
+from sam3_agent.mining.inbox import inbox_parts
+from sam3_agent.mining.merge import first_of_equal
 
 SHARD = 1000
 
@@ -66,12 +70,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of one core of this machine."""
+    """Seconds of one core of this machine, and bytes of memory: of a row while merging, of a loose picture's name."""
 
     decode_s: float
     hash_gbs: float
     merge_rows_s: float
     row_bytes: float
+    merge_row_memory: float
+    listed_name_memory: float
 
 
 def measure(side: int = 1008, megapixels: float = 1.2) -> Measured:
@@ -97,7 +103,32 @@ def measure(side: int = 1008, megapixels: float = 1.2) -> Measured:
         rows = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
     gzip.compress(b"".join(json.dumps(row, sort_keys=True).encode() + b"\n" for row in rows), mtime=0)
     merging = (time.process_time() - started) / len(lines)
-    return Measured(float(np.median(times)), hashing, merging, len(packed) / len(lines))
+    return Measured(
+        float(np.median(times)), hashing, merging, len(packed) / len(lines), merge_memory(), listing_memory()
+    )
+
+
+def merge_memory(rows: int = 400_000) -> float:
+    """Peak bytes a row of finding the first of equal pictures, its key included."""
+    keys = np.random.default_rng(0).integers(0, 2**63, (rows, 2), np.uint64)
+    tracemalloc.start()
+    first_of_equal(keys)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return (peak + keys.nbytes) / rows
+
+
+def listing_memory(files: int = 3000) -> float:
+    """Peak bytes a name of planning over loose pictures (a folder; an object store's driver keeps more of each)."""
+    with tempfile.TemporaryDirectory() as folder:
+        for at in range(files):
+            Path(folder, f"{at:09d}.jpg").touch()
+        next(inbox_parts(folder, SHARD))  # what is imported and kept at first use
+        tracemalloc.start()
+        count = sum(len(part.names) for part in inbox_parts(folder, SHARD))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak / count
 
 
 def _row(at: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -179,24 +210,38 @@ def breaks(site: Site, known: Measured) -> list[dict[str, Any]]:
     shard_gb = SHARD * site.picture_mb / 1e3
     at_store = site.store_gbs * (gpu_time - site.store_latency) / shard_gb
     cores = (SHARD * known.decode_s + shard_gb / known.hash_gbs) / gpu_time
-    rows = [
+    rates = [
         {"what": "GPUs that wait for the object store", "from": round(at_store), "unit": "GPUs"},
         {"what": "elements that one SLURM array may have", "from": site.array_most, "unit": "GPUs"},
+    ]
+    gigabytes = lambda bytes_each: round(site.pictures * bytes_each / 1e9, 1)  # noqa: E731
+    return [
+        *sorted(rates, key=lambda row: row["from"]),
         {"what": "CPU cores that a GPU needs for decoding", "from": round(cores, 1), "unit": f"cores of {site.cores}"},
-        {
-            "what": "memory of the merge (16 bytes a picture and its sort)",
-            "from": round(site.pictures * 24 / 1e9, 1),
-            "unit": "GB",
-        },
+        {"what": "memory of the merge", "from": gigabytes(known.merge_row_memory), "unit": "GB"},
         {
             "what": "time of the merge, one core",
             "from": round(site.pictures * known.merge_rows_s / 3600, 1),
             "unit": "h",
         },
-        {"what": "listing loose pictures instead of tars", "from": site.pictures // 1000, "unit": "LIST requests"},
+        {
+            "what": "memory of planning, were the pictures loose and not in tars",
+            "from": gigabytes(known.listed_name_memory),
+            "unit": "GB",
+        },
+        {"what": "listing them", "from": site.pictures // 1000, "unit": "LIST requests"},
         {"what": "files in the results folder", "from": 2 * site.pictures // SHARD, "unit": "files"},
     ]
-    return rows
+
+
+def breaks_first(site: Site, limits: list[dict[str, Any]]) -> str:
+    """In words: what is short at this size, or else what is when GPUs are added."""
+    cores = next(row for row in limits if row["what"].startswith("CPU cores"))
+    if cores["from"] > site.cores:
+        return f"{cores['what']}: {cores['from']} are needed, {site.cores} are there"
+    nearest = limits[0]
+    said = "short already at" if nearest["from"] <= site.gpus else "nothing yet; with more GPUs first, from"
+    return f"{said} {nearest['from']:,}: {nearest['what']}"
 
 
 def main() -> None:
@@ -226,6 +271,7 @@ def main() -> None:
         "bottleneck": max(parts, key=lambda name: parts[name]),
         "simulated": result,
         "cost": cost | {"total": sum(cost.values())},
+        "breaks_first": breaks_first(site, breaks(site, known)),
         "what_breaks": breaks(site, known),
         "hours_by_gpus": {str(gpus): round(found["hours"], 2) for gpus, found in sweep.items()},
         "gpu_busy_by_gpus": {str(gpus): round(found["gpu_busy"], 3) for gpus, found in sweep.items()},
@@ -239,6 +285,7 @@ def main() -> None:
     print(
         f"{result['node_failures']} node failures, {result['shards_done_twice']} of {result['shards']:,} shards twice"
     )
+    print("breaks first:", row["breaks_first"])
     for limit in row["what_breaks"]:
         print(f"  {limit['what']}: {limit['from']:,} {limit['unit']}")
     print("hours by GPUs:", row["hours_by_gpus"])

@@ -1,6 +1,7 @@
 """The scaling table: what was measured on this machine, and a model of the rest with its assumptions beside it.
 
     python benchmarks/scaling.py            # 1 and 2 processes of one CPU thread, sam3-lite; writes scaling.md too
+    python benchmarks/scaling.py --keep-measured --pair-ms 9       # the model again, beside what was measured before
 
 Measured: samples a second of `train.py --cpu-processes N` at a fixed global batch, one thread a process. Modelled: heads
 of full-size SAM 3 from cached features on GPUs, as a sum of compute (linear in the pairs of a process), the ring
@@ -20,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sam3.files import write_json
+from sam3.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Assumed:
         gradient_mb: 10^6 bytes of gradients of the heads. node_gpus: GPUs that NVLink joins.
         inside_gbs, between_gbs: 10^9 bytes a second within a node, and of one node to the others.
         latency_ms: of one all-reduce, per hop between nodes.
-        feature_mb: of a view in the cache. read_gbs: what one node reads of it.
+        encoder_mb, backbone_mb: of a view in the cache, bfloat16, at 1008 px (`sam3.train.frozen`; `cache.cut`).
+        neck_ms: of one pair, where features are cut behind the backbone (2 * 10^11 operations).
+        read_gbs: what one node reads of the cache.
     """
 
     pair_ms: float = 12.0
@@ -43,23 +46,28 @@ class Assumed:
     inside_gbs: float = 300.0
     between_gbs: float = 40.0
     latency_ms: float = 0.05
-    feature_mb: float = 11.0
+    encoder_mb: float = 56.0
+    backbone_mb: float = 11.0
+    neck_ms: float = 1.0
     read_gbs: float = 6.0
 
 
-def modelled(assumed: Assumed, gpus: int, batch_each: int) -> dict[str, float]:
-    """A step of `gpus` GPUs with `batch_each` pairs on each (weak scaling)."""
+def modelled(assumed: Assumed, gpus: int, batch_each: int, cut: str) -> dict[str, Any]:
+    """A step of `gpus` GPUs with `batch_each` pairs on each (weak scaling), features cut behind encoder or backbone."""
     nodes = -(-gpus // assumed.node_gpus)
-    compute = assumed.fixed_ms + assumed.pair_ms * batch_each
+    feature_mb = assumed.encoder_mb if cut == "encoder" else assumed.backbone_mb
+    neck = assumed.neck_ms if cut == "backbone" else 0.0
+    compute = assumed.fixed_ms + (assumed.pair_ms + neck) * batch_each
     speed = assumed.inside_gbs if nodes == 1 else assumed.between_gbs
     ring = 2 * (gpus - 1) / gpus * assumed.gradient_mb / speed + assumed.latency_ms * 2 * (nodes - 1)
     # DDP overlaps all but the last bucket with the backward pass
     exposed = max(ring - 0.5 * compute, 0.25 * ring) if gpus > 1 else 0.0
-    reading = min(gpus, assumed.node_gpus) * batch_each * assumed.feature_mb / assumed.read_gbs
+    reading = min(gpus, assumed.node_gpus) * batch_each * feature_mb / assumed.read_gbs
     step = max(compute + exposed, reading)
-    alone = max(compute, batch_each * assumed.feature_mb / assumed.read_gbs)
+    alone = max(compute, batch_each * feature_mb / assumed.read_gbs)
     return {
         "gpus": gpus,
+        "cut": cut,
         "step_ms": step,
         "samples_per_second": 1000 * gpus * batch_each / step,
         "efficiency": alone / step,
@@ -82,6 +90,15 @@ def measured(processes: int, args: argparse.Namespace) -> float:
         return float(json.loads(Path(folder, "run/progress.json").read_text())["samples_per_second"])
 
 
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """What this machine does, and what it is."""
+    return {
+        "hardware": f"{platform.machine()} CPU, {len(os.sched_getaffinity(0))} cores",
+        "batch": args.batch,
+        "measured": {str(count): measured(count, args) for count in (1, 2)},
+    }
+
+
 def _few(args: argparse.Namespace, folder: str) -> str:
     """The first pairs of the file, as a file of their own."""
     content = json.loads(Path(args.pairs).read_text())
@@ -101,10 +118,11 @@ def table(row: dict[str, Any]) -> str:
     lines += [f"| {count} | {rate:.2f} | {rate / one:.2f} |" for count, rate in row["measured"].items()]
     lines += ["", "## Modelled: heads of full-size SAM 3 from cached features, not measured (no GPU was at hand)", ""]
     lines += [f"{row['batch_each']} pairs on each GPU.", ""]
-    lines += ["| GPUs | step, ms | samples/s | efficiency | reading features, ms |", "| --- | --- | --- | --- | --- |"]
+    lines += ["| `cache.cut` | GPUs | step, ms | samples/s | efficiency | reading features, ms |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
     for item in row["modelled"]:
         lines.append(
-            f"| {item['gpus']} | {item['step_ms']:.0f} | {item['samples_per_second']:.0f} | {item['efficiency']:.2f} "
+            f"| {item['cut']} | {item['gpus']} | {item['step_ms']:.0f} | {item['samples_per_second']:.0f} | {item['efficiency']:.2f} "
             f"| {item['reading_ms']:.0f} |"
         )
     lines += ["", "Assumptions:", ""] + [f"* `{name}` = {value}" for name, value in row["assumed"].items()]
@@ -112,7 +130,8 @@ def table(row: dict[str, Any]) -> str:
         "",
         "What they mean is in `benchmarks/scaling.py`, class `Assumed`; each is a flag, so that a measured figure can take",
         "its place. A step takes the longer of computing (with the part of the all-reduce that the backward pass does not",
-        "hide) and reading features; reading is shared by the GPUs of a node, so it is what bends first.",
+        "hide) and reading features; reading is shared by the GPUs of a node, so it is what bends first. Features cut",
+        "behind the encoder are five times those behind the backbone: on several GPUs `cache.cut=backbone` is the choice.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -124,17 +143,23 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--batch-each", type=int, default=8)
+    parser.add_argument("--keep-measured", action="store_true", help="take the measured rows from --out")
     for name, value in asdict(Assumed()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scaling.json"))
     args = parser.parse_args()
     assumed = Assumed(**{name: getattr(args, name) for name in asdict(Assumed())})
+    held = None
+    if args.keep_measured:
+        held = {name: read_json(args.out)[name] for name in ("hardware", "batch", "measured")}
     row = {
-        "hardware": f"{platform.machine()} CPU, {len(os.sched_getaffinity(0))} cores",
-        "batch": args.batch,
+        **(held or measure(args)),
         "batch_each": args.batch_each,
-        "measured": {str(count): measured(count, args) for count in (1, 2)},
-        "modelled": [modelled(assumed, gpus, args.batch_each) for gpus in (1, 2, 4, 8, 16, 32, 64)],
+        "modelled": [
+            modelled(assumed, gpus, args.batch_each, cut)
+            for cut in ("encoder", "backbone")
+            for gpus in (1, 2, 4, 8, 16, 32, 64)
+        ],
         "assumed": asdict(assumed),
     }
     write_json(args.out, row)

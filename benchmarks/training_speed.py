@@ -44,7 +44,7 @@ from sam3.train.cache_config import CacheConfig
 from sam3.train.data import OrderedBatches, Pair, PairSet, decode_masks, load_pairs, tight_box
 from sam3.train.feature_cache import FeatureCache
 from sam3.train.fine_tuning import FineTuning
-from sam3.train.frozen import ENCODER
+from sam3.train.frozen import ENCODER, frozen_part
 from sam3.train.loaders import training_loader
 from sam3.train.loss_config import LossConfig
 from sam3.train.losses import box_distance, box_overlap, class_loss
@@ -254,7 +254,7 @@ def contenders(args: argparse.Namespace, folder: Path, device: str) -> Iterator[
     def cache_of(loaded: Checkpoint) -> FeatureCache:
         kind = precision("auto", int(device == "cuda"))
         config = CacheConfig(enabled=True, root=str(folder / "features"), store=args.store)
-        return FeatureCache(config, loaded.model.to(device), ENCODER, kind, loaded.image_size)
+        return FeatureCache(config, loaded.model.to(device), frozen_part(FROZEN, args.cut), kind, loaded.image_size)
 
     loaded = fresh()
     filled = cache_of(loaded).fill(PairSet(chosen, *sides(loaded), AugmentConfig(), 7, views=args.views))
@@ -287,6 +287,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1, help="of the uncached loop")
     parser.add_argument("--store", default="auto", help="auto, fp32, bf16 or fp8")
+    parser.add_argument("--cut", default="auto", help="where features are cut: encoder (auto) or backbone")
     parser.add_argument("--mask-points", type=int, default=0)
     parser.add_argument("--curve", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)

@@ -10,7 +10,6 @@ is killed leaves the old folder or the new one; what it had begun is removed by 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from sam3.errors import BadInput
 from sam3.files import disk_trouble
+from sam3.locks import is_free
 
 YOUNG = 5.0  # seconds; what is this new may be one whose maker has not locked it yet
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
@@ -82,15 +82,6 @@ def swap_folder(fresh: Path, target: Path) -> None:
         os.replace(target, old)
     os.replace(fresh, target)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def is_free(guard: int) -> bool:
-    """Lock an open file or folder; False where somebody has it. The lock ends with the process, or when it is closed."""
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # somebody has it, or this file system has no locks: it is left alone
-        return False
-    return True
 
 
 def _exchanged(one: Path, other: Path) -> bool:

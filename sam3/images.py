@@ -7,13 +7,24 @@ one-line `BadInput` that names the file. Used wherever a picture enters: trainin
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from sam3.decoding import MAX_PIXELS, decode
 from sam3.errors import BadInput
 from sam3.types import UInt8Array
 
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MAX_FILE = 512_000_000  # bytes; a file of one's own may be an uncompressed TIFF
+
+
+def is_picture(name: str | os.PathLike[str]) -> bool:
+    """Whether a file's name ends as a picture's does, in either case."""
+    return PurePath(name).suffix.lower() in PICTURE_SUFFIXES
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Pictures of a folder, by name."""
+    return sorted(path for path in folder.glob("*") if is_picture(path))
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> UInt8Array:

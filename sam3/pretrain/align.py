@@ -10,7 +10,7 @@ trunk's own cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,7 +82,7 @@ class CellStream(IterableDataset):
     def __init__(self, maker: SceneMaker, vocabulary: Vocabulary, scenes: int, start: int = 0) -> None:
         self.maker, self.vocabulary, self.scenes, self.start = maker, vocabulary, scenes, start
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[CellBatch]:
         number = self.start
         while True:
             yield self.batch(number)
@@ -106,12 +106,13 @@ def coarse_vision(model: Sam3Detector, pixels: Tensor) -> Vision:
 
 def place_queries(model: Sam3Detector, vision: Vision) -> Tensor:
     """(B, N, d) what the first encoder layer's cross-attention asks with at each place."""
-    layer = model.detr_encoder.layers[0]
+    layer: Any = model.detr_encoder.layers[0]
     hidden = vision.levels[-1].flatten(2).transpose(1, 2)
     position = vision.positions[-1].flatten(2).transpose(1, 2)
     normed = layer.layer_norm1(hidden)
     attended, _ = layer.self_attn(query=normed + position, key=normed + position, value=normed)
-    return layer.cross_attn.q_proj(layer.layer_norm2(hidden + attended))
+    asked: Tensor = layer.cross_attn.q_proj(layer.layer_norm2(hidden + attended))
+    return asked
 
 
 class NameStates(NamedTuple):
@@ -139,9 +140,9 @@ def cell_logits(model: Sam3Detector, queries: Tensor, end: Tensor, start: Tensor
     Returns:
         (..., V) logits: the mean over heads of the attention logit, end against start.
     """
-    attention = model.detr_encoder.layers[0].cross_attn
+    attention: Any = model.detr_encoder.layers[0].cross_attn
     keys = attention.k_proj(model.text_projection(end)) - attention.k_proj(model.text_projection(start))
-    heads = attention.num_attention_heads
+    heads = int(attention.num_attention_heads)
     return queries @ keys.T / (heads * (queries.shape[-1] / heads) ** 0.5)
 
 
@@ -263,7 +264,8 @@ def even_out(model: Sam3Detector, pixels: Tensor, names: NameStates) -> None:
     Args:
         pixels: (B, 3, S, S), some scenes to measure on.
     """
-    layer, neck = model.detr_encoder.layers[0], model.vision_encoder.neck.fpn_layers[2]
+    layer: Any = model.detr_encoder.layers[0]
+    neck: Any = model.vision_encoder.neck.fpn_layers[2]
     seen = coarse_vision(model, pixels).levels[-1].square().mean().sqrt()
     for module in (neck.proj2, layer.self_attn.o_proj):  # what is added up scales together, and is normalised next
         module.weight.div_(seen)

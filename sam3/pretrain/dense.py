@@ -11,6 +11,7 @@ keep what the alignment has taught while detection is learned. Two terms, both o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +41,10 @@ class PretrainModule(DetectorModule):
         names: of the vocabulary; the text encoder must be frozen, since they are not renewed.
     """
 
-    def __init__(self, *args, dense: DenseConfig, names: NameStates, **kwargs) -> None:
+    end: Tensor
+    start: Tensor
+
+    def __init__(self, *args: Any, dense: DenseConfig, names: NameStates, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.dense = dense
         self.register_buffer("end", names.end, persistent=False)

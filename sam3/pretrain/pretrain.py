@@ -128,7 +128,7 @@ def text_step(
     with np.load(cache) as held:
         phrases, embeddings = held["phrases"].tolist(), held["embeddings"].astype(np.float32)
     size = model.text_projection.out_features
-    projection = nn.Linear(model.config.text_config.hidden_size, size)
+    projection = nn.Linear(model.config.text_config.hidden_size, size)  # type: ignore[union-attr]
     teacher = words.Teacher.fit(embeddings, size).reduce(embeddings)
     words.distill(model.text_encoder, projection, tokenizer, phrases, teacher, steps=config.text.steps)
     with torch.no_grad():

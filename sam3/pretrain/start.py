@@ -7,6 +7,7 @@ on two cores there is no time to wait until a bad start is outgrown.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -68,7 +69,7 @@ def spread_queries(model: Sam3Detector) -> None:
     transformers draws query embeddings and reference points around zero, since it expects trained ones: all queries
     would start as the same box in the middle, and take thousands of steps to part.
     """
-    decoder = model.detr_decoder
+    decoder: Any = model.detr_decoder
     count = decoder.reference_points.num_embeddings
     # a low-discrepancy sequence covers the square evenly at any count (Roberts 2018, "R2")
     steps = torch.arange(1, count + 1, dtype=torch.float64)
@@ -91,7 +92,7 @@ def spread_queries(model: Sam3Detector) -> None:
                 attention.o_proj.weight.mul_(share)
 
 
-def look_into_the_box(embed: nn.Module) -> None:
+def look_into_the_box(embed: Any) -> None:
     """Let a query's attention fall off outside its box from the start, for one head slower than for the next.
 
     The two inputs are how far a place lies beyond the near and the far edge, on a log scale; two hidden units say how

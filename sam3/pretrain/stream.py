@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,7 +82,7 @@ class SceneMaker:
         """The scene, what its background shows, and the generator to draw its phrases from."""
         rng = np.random.default_rng([self.config.seed, number])
         chosen = self._choose(rng)
-        background = self.backgrounds[rng.integers(len(self.backgrounds))]
+        background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
         side = self.config.size
         return compose(rng, chosen, background.rgb, (side, side), self.config.options), background.shows, rng
 
@@ -140,7 +141,7 @@ class SceneBatch(PairBatch):
     names: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
-def cells(scenes: Sequence[Scene], small: Sequence[np.ndarray], vocabulary: Vocabulary) -> dict[str, torch.Tensor]:
+def cells(scenes: Sequence[Scene], small: Sequence[np.ndarray], vocabulary: Vocabulary) -> dict[str, Any]:
     """`cover`, `scene` and `names` of `SceneBatch` for some scenes and their `shrink_masks`."""
     rows, names = [], []
     for row, scene in enumerate(scenes):

@@ -80,7 +80,7 @@ def size_word(thing: SceneObject) -> str | None:
 
 def positive_phrase(objects: Sequence[SceneObject], rng: np.random.Generator, wording: Wording) -> Phrase:
     """A true phrase about a random object of the scene, with all the objects it names."""
-    thing = objects[rng.integers(len(objects))]
+    thing = objects[int(rng.integers(len(objects)))]
     names = thing.cutout.synonyms
     name = names[0] if len(names) == 1 or rng.random() < wording.specific else names[rng.integers(1, len(names))]
     colour = thing.cutout.colour if thing.cutout.colour and rng.random() < wording.colour else None
@@ -103,11 +103,11 @@ def negative_phrase(
     for _ in range(20):
         draw, colour = rng.random(), None
         if objects and draw < wording.same_kind:
-            kind = objects[rng.integers(len(objects))].cutout.kind
-            name = vocabulary.by_kind.get(kind, vocabulary.concepts)
-            name = name[rng.integers(len(name))]
+            kind = objects[int(rng.integers(len(objects)))].cutout.kind
+            alike = vocabulary.by_kind.get(kind, vocabulary.concepts)
+            name = alike[int(rng.integers(len(alike)))]
         elif objects and vocabulary.colours and draw < wording.same_kind + wording.wrong_colour:
-            cutout = objects[rng.integers(len(objects))].cutout
+            cutout = objects[int(rng.integers(len(objects)))].cutout
             name = cutout.synonyms[0]
             if not all(thing.cutout.colour for thing in objects if name in thing.cutout.synonyms):
                 continue  # an object whose colour nobody knows might be of any

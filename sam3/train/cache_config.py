@@ -13,6 +13,8 @@ class CacheConfig:
 
     Attributes:
         root: folder for the caches of all weights and transforms.
+        cut: where the features are taken: behind the "encoder", or behind its "backbone" (a fifth of the bytes at 1008
+            px; the neck is run in every step); auto: behind the widest part that is frozen.
         store: fp32, bf16, fp8 (e4m3 with a scale a channel), or auto: bf16 in mixed precision, else fp32.
         budget_gb: 10^9 bytes that all caches under `root` may take. Caches of other weights go first, the longest
             unused one before the others; views that still find no room are encoded in every step.
@@ -23,6 +25,7 @@ class CacheConfig:
 
     enabled: bool = False
     root: str = "outputs/features"
+    cut: str = "auto"
     store: str = "auto"
     budget_gb: float = 50.0
     shard_mb: float = 256.0
@@ -37,6 +40,8 @@ class CacheConfig:
         """
         if self.store not in ("auto", "fp32", "bf16", "fp8"):
             raise BadConfig(f"cache.store={self.store}: expected auto, fp32, bf16 or fp8.", field="cache.store")
+        if self.cut not in ("auto", "encoder", "backbone"):
+            raise BadConfig(f"cache.cut={self.cut}: expected auto, encoder or backbone.", field="cache.cut")
         for name in ("budget_gb", "shard_mb", "batch"):
             if not getattr(self, name) > 0:
                 raise BadConfig(f"cache.{name}={getattr(self, name)}: expected more than 0.", field=f"cache.{name}")

@@ -11,6 +11,7 @@ from sam3.config import typed
 from sam3.errors import BadConfig
 from sam3.train.augment import AugmentConfig
 from sam3.train.cache_config import CacheConfig
+from sam3.train.limits import check
 from sam3.train.lora_config import LoraConfig
 from sam3.train.loss_config import LossConfig
 from sam3.train.module import OptimizerConfig
@@ -112,7 +113,9 @@ def compose(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     except (HydraException, OmegaConfBaseException) as error:
         first = str(error).strip().splitlines()[0]
         raise BadConfig(f"{path}: {first} Compare with the groups in {file.parent}.", field="config") from error
-    return typed(TrainConfig, raw, str(path))
+    config = typed(TrainConfig, raw, str(path))
+    check(config)
+    return config
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from sam3.detector import Sam3Detector
 from sam3.files import write_json
 from sam3.tokenizer import Tokenizer
 from sam3.train.cache_config import CacheConfig
+from sam3.train.cache_turn import turn
 from sam3.train.data import PairSet, collate
 from sam3.train.feature_shards import FeatureStore, Packed, pack
 from sam3.train.frozen import CHANNEL, features, weights_sha256
@@ -83,7 +85,7 @@ class FeatureCache:
         return CachedPairs(pairs, self.store, self.part)
 
     def fill(self, *sets: PairSet, show: bool = True) -> dict[str, Any]:
-        """Encode the views that are missing, as far as the budget goes.
+        """Encode the views that are missing, as far as the budget goes; waits for another run that is at it.
 
         Returns:
             views: wanted; held: in the store now; encoded: in this call; bytes: of the store; seconds.
@@ -93,10 +95,15 @@ class FeatureCache:
             (pairs, index, view) for pairs in sets for view in range(views_of(pairs)) for index in range(len(pairs))
         ]
         keys = {(id(pairs), index, view): CachedPairs.keys(pairs, index, view) for pairs, index, view in wanted}
-        held = lambda row: all(key in self.store for key in keys[(id(row[0]), row[1], row[2])])  # noqa: E731
-        missing = [row for row in wanted if not held(row)][self.rank :: self.world]
-        if missing:
-            encoded = self._encode(missing, keys, show)
+        of = lambda row: keys[(id(row[0]), row[1], row[2])]  # noqa: E731
+        held = lambda row: all(key in self.store for key in of(row))  # noqa: E731
+        # a view belongs to a process whatever the others have written meanwhile, and all its phrases to the same one
+        mine = [row for row in wanted if int(of(row)[0][1:16], 16) % self.world == self.rank]
+        with turn(self.folder, self.rank):
+            self.store.refresh()  # what a run before us has written since we looked
+            missing = [row for row in mine if not held(row)]
+            if missing:
+                encoded = self._encode(missing, keys, show)
         rows = {"views": len(wanted), "held": sum(map(held, wanted)), "encoded": encoded, "bytes": self.store.nbytes}
         return {**rows, "seconds": time.monotonic() - started}
 
@@ -112,14 +119,14 @@ class FeatureCache:
                 packed = self._packed(rows, keys, device)
                 size = sum(tensor.values.nbytes for row in packed.values() for tensor in row)
                 if room < 0:
-                    room = self._room(size / len(rows) * len(missing) * self.world) / self.world
+                    room = self._make_room(size / len(rows) * len(missing) * self.world) / self.world
                 if pending + size > room:
                     break
                 content |= packed
                 pending, done = pending + size, done + len(rows)
                 if pending >= self.config.shard_mb * 1e6:
                     self._flush(content)
-                    room, content, pending = room - pending, {}, 0
+                    room, content, pending = min(room - pending, self._room()), {}, 0
             if content:
                 self._flush(content)
         finally:
@@ -145,24 +152,24 @@ class FeatureCache:
         return out
 
     def _flush(self, content: dict[str, list[Packed]]) -> None:
-        at = len(list(self.folder.glob(f"shard-r{self.rank}-*.json")))
-        while (self.folder / f"shard-r{self.rank}-{at:05d}.json").exists():
-            at += 1
-        self.store.write(f"r{self.rank}-{at:05d}", content)
+        # two runs that cannot lock the folder never write the same file
+        self.store.write(f"r{self.rank}-{secrets.token_hex(6)}", content)
 
-    def _room(self, needed: float) -> float:
+    def _make_room(self, needed: float) -> float:
         """Bytes that may still be written; caches of other weights make way for what is needed, the oldest first."""
-        budget, root = self.config.budget_gb * 1e9, self.folder.parent
-        others = [path for path in root.iterdir() if (path / "cache.json").is_file() and path != self.folder]
-        taken = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
-        room = lambda: min(budget - sum(taken.values()) - self.store.nbytes, _free(root))  # noqa: E731
+        others = [path for path in _caches(self.folder.parent) if path != self.folder]
         for path in sorted(others, key=lambda path: path.stat().st_mtime):
-            if room() >= needed:
+            if self._room() >= needed:
                 break
             if self.rank == 0 and not _in_use(path):
                 shutil.rmtree(path, ignore_errors=True)
-                taken.pop(path)
-        return max(room(), 0.0)
+        return self._room()
+
+    def _room(self) -> float:
+        """Bytes that budget and disk leave now, whoever has taken the others."""
+        root = self.folder.parent
+        taken = sum(_size(file) for path in _caches(root) for file in path.iterdir())
+        return max(min(self.config.budget_gb * 1e9 - taken, _free(root)), 0.0)
 
 
 class CachedPairs(Dataset[dict[str, Any]]):
@@ -226,6 +233,18 @@ def views_of(pairs: PairSet) -> int:
 def _digest(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, default=lambda raw: raw.decode() if isinstance(raw, bytes) else str(raw))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _caches(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if (path / "cache.json").is_file()]
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file; none of one that another run has moved or removed."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _free(folder: Path) -> float:

@@ -1,8 +1,8 @@
 """Tensors on disk by key: safetensors shards, each with a checksum, each whole or not there.
 
 A store is a folder of `shard-*.safetensors` with an index `shard-*.json` beside each (keys, bytes, SHA-256). The
-index is written last, so a shard without one is what a killed process left, and is removed. Nothing is changed
-once written; several processes may write shards of different names at the same time.
+index is written last, so a shard without one is what a killed process left (`sam3.train.cache_turn` removes it).
+Nothing is changed once written; several processes may write shards of different names at the same time.
 
     store = FeatureStore(folder)
     store.write("r0-00000", {"key": [pack(tensor, "bf16"), ...]})
@@ -51,6 +51,7 @@ class FeatureStore:
         self.dropped: list[str] = []
         self._told = time.monotonic()
         self._shard_of: dict[str, tuple[str, int]] = {}
+        self._known: set[str] = set()
         self._open: dict[tuple[int, str], Any] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -69,19 +70,22 @@ class FeatureStore:
         """The tensors of a key, mapped from the file: copy before changing them. FP8 comes back as bfloat16.
 
         Raises:
-            BadInput: the shard has gone since the store was opened.
+            BadInput: the shard has gone, or was cut short, since the store was opened.
         """
+        from safetensors import SafetensorError
+
         name, count = self._shard_of[key]
         try:
             if time.monotonic() - self._told > TELL:
                 self._told = time.monotonic()
                 os.utime(self.folder)  # others see that it is in use
             shard = self._opened(name)
-        except OSError as error:
+            return [self._decoded(shard, f"{key}.{at}") for at in range(count)]
+        except (OSError, SafetensorError) as error:
             raise BadInput(
-                f"{self.folder}/{name}: gone while it was in use ({error}). Run the training again: it is made anew."
+                f"{self.folder}/{name}: gone or damaged while it was in use ({error}). Run the training again: it is "
+                "made anew."
             ) from error
-        return [self._decoded(shard, f"{key}.{at}") for at in range(count)]
 
     def write(self, name: str, content: Mapping[str, Sequence[Packed]]) -> None:
         """Add a shard; `name` must be new. CPU tensors as `pack` leaves them."""
@@ -109,9 +113,8 @@ class FeatureStore:
 
     def refresh(self) -> None:
         """Take in the shards that other processes have written since."""
-        known = {name for name, _ in self._shard_of.values()}
         for index in sorted(self.folder.glob("shard-*.json")):
-            if index.stem not in known:
+            if index.stem not in self._known:
                 self._admit(index, verify=False)
 
     def _admit(self, index: Path, verify: bool) -> None:
@@ -133,6 +136,7 @@ class FeatureStore:
 
     def _know(self, stem: str, counts: Mapping[str, int], size: int) -> None:
         self.nbytes += size
+        self._known.add(stem)
         self._shard_of.update({key: (stem, count) for key, count in counts.items()})
 
     def _path(self, name: str) -> Path:

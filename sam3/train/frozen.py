@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,15 +22,24 @@ ENCODER, BACKBONE = "vision_encoder", "vision_encoder.backbone"
 CHANNEL = {ENCODER: 0, BACKBONE: 1}  # channel axis of one image's stored tensors
 
 
-def frozen_part(frozen: Sequence[str]) -> str:
-    """The widest part of the image encoder that a config freezes.
+def frozen_part(frozen: Sequence[str], cut: str = "auto") -> str:
+    """The part of the image encoder whose output is stored: the widest one that a config freezes, or what `cut` says.
+
+    Args:
+        cut: auto, encoder or backbone (`CacheConfig`). A frozen encoder has a frozen backbone.
 
     Raises:
-        BadConfig: none is frozen, so its output changes with every step.
+        BadConfig: none is frozen, or not what `cut` names, so its output changes with every step.
     """
-    for part in (ENCODER, BACKBONE):
-        if part in frozen:
+    known = [part for part in (ENCODER, BACKBONE) if part in frozen or (part == BACKBONE and ENCODER in frozen)]
+    wanted = {"encoder": ENCODER, "backbone": BACKBONE}.get(cut)
+    for part in known:
+        if wanted in (None, part):
             return part
+    if wanted and known:
+        raise BadConfig(
+            f"cache.cut={cut} needs {wanted} in model.frozen: only {known[0]} is frozen.", field="model.frozen"
+        )
     raise BadConfig(
         f"cache.enabled=true needs a frozen image encoder: add {ENCODER} or {BACKBONE} to model.frozen.",
         field="model.frozen",
@@ -49,7 +59,7 @@ def resume(model: Sam3Detector, part: str, left: Sequence[Tensor]) -> Vision:
     neck = model.vision_encoder.neck
     levels = list(left)
     if part == BACKBONE:
-        backbone = model.config.vision_config.backbone_config
+        backbone: Any = model.config.vision_config.backbone_config  # type: ignore[union-attr]
         side = backbone.image_size // backbone.patch_size
         grid = left[0].unflatten(1, (side, side)).permute(0, 3, 1, 2)
         levels = [layer(grid) for layer in neck.fpn_layers[:-1]]  # the coarsest is made but never used

@@ -1,21 +1,53 @@
 """The figures of a run, step by step, across kills.
 
 Lightning's CSV logger starts its file anew whenever a run goes on. What was there is set aside first; the whole
-curve is put together at the end: of steps that were run twice, the later run counts.
+curve is put together at the end: of steps that were run twice, the later run counts. Lightning writes a step's row
+after the checkpoint that follows the step, so a checkpoint carries that row, in case the kill comes in between.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+
+from sam3.files import atomic_write
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CURRENT = "metrics.csv"
+ROW = "logged_row"
 
 
-def set_aside(folder: Path) -> None:
-    """Keep the log of an interrupted run before a new one overwrites it."""
+class LastRow(L.Callback):
+    """Puts the figures of the last step into every checkpoint, under `ROW`."""
+
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add them."""
+        figures = {name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("train/")}
+        checkpoint[ROW] = {"step": trainer.global_step - 1, "epoch": trainer.current_epoch, **figures}
+
+
+def set_aside(folder: Path, row: dict[str, float] | None = None) -> None:
+    """Keep the log of an interrupted run before a new one overwrites it.
+
+    Args:
+        folder: holds metrics.csv and what was kept before.
+        row: of the last step before the checkpoint from which the run goes on; added where it is missing.
+    """
     current = folder / CURRENT
     if current.is_file():
-        current.rename(folder / f"before_{len(list(folder.glob('before_*.csv')))}.csv")
+        current.rename(folder / f"before_{len(_kept(folder))}.csv")
+    if row and not _has(_rows(_kept(folder)), row):
+        import pandas as pd
+
+        last = (_kept(folder) or [folder / "before_0.csv"])[-1]
+        rows = pd.concat([_rows([last]), pd.DataFrame([row])], ignore_index=True)
+        last.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(last) as stream:
+            rows.sort_values("step", kind="stable").to_csv(stream, index=False)
 
 
 def whole_log(folder: Path) -> str:
@@ -24,13 +56,28 @@ def whole_log(folder: Path) -> str:
     Args:
         folder: holds metrics.csv and what `set_aside` kept.
     """
+    rows = _rows([*_kept(folder), folder / CURRENT])
+    return "" if rows.empty else rows.to_csv(index=False)
+
+
+def _kept(folder: Path) -> list[Path]:
+    return sorted(folder.glob("before_*.csv"), key=lambda path: int(path.stem.split("_")[1]))
+
+
+def _rows(parts: list[Path]) -> pd.DataFrame:
+    """Rows of all parts; from where a part begins, what earlier ones say does not count."""
     import pandas as pd
 
-    kept = sorted(folder.glob("before_*.csv"), key=lambda path: int(path.stem.split("_")[1]))
-    parts = [pd.read_csv(path) for path in [*kept, folder / CURRENT] if path.is_file() and path.stat().st_size]
-    rows = None
-    for part in parts:
-        if rows is not None and len(part):
+    rows = pd.DataFrame()
+    for part in (pd.read_csv(path) for path in parts if path.is_file() and path.stat().st_size):
+        if len(rows) and len(part):
             rows = rows[rows["step"] < part["step"].min()]
-        rows = part if rows is None else pd.concat([rows, part], ignore_index=True)
-    return "" if rows is None else rows.to_csv(index=False)
+        rows = pd.concat([rows, part], ignore_index=True) if len(rows) else part
+    return rows
+
+
+def _has(rows: pd.DataFrame, row: dict[str, float]) -> bool:
+    figures = [name for name in row if name.startswith("train/")]
+    if not figures or rows.empty or figures[0] not in rows:
+        return not figures
+    return bool(rows.loc[rows["step"] == row["step"], figures[0]].notna().any())

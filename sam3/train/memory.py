@@ -36,7 +36,7 @@ def largest_batch(base: Checkpoint, loss: LossConfig, pairs: PairSet, gpus: int)
             field="train.batch_size",
         )
     device = torch.device("cuda")
-    model = base.model.to(device).train()
+    model = base.model.to(device).train()  # type: ignore[arg-type]
     items = [pairs[at % len(pairs)] for at in range(min(len(pairs), 64))]
 
     def attempt(size: int) -> int:

@@ -57,6 +57,9 @@ class DetectorModule(L.LightningModule):
         total_steps: optimiser steps of the whole run, for the schedule.
         frozen: names of submodules that do not learn, e.g. "vision_encoder.backbone".
         monitor: also log the terms as `val/...` in validation.
+
+    Raises:
+        BadConfig: a part that is to be frozen does not exist.
     """
 
     def __init__(
@@ -70,8 +73,12 @@ class DetectorModule(L.LightningModule):
         super().__init__()
         self.model, self.loss_config, self.optimizer_config = model, loss, optimizer
         self.total_steps, self.frozen = total_steps, frozen
+        known = dict(model.named_modules())
         for name in frozen:
-            model.get_submodule(name).requires_grad_(False)
+            if name not in known:
+                parts = ", ".join(part for part, _ in model.named_children())
+                raise BadConfig(f"model.frozen: the model has no part {name!r}. Parts: {parts}.", field="model.frozen")
+            known[name].requires_grad_(False)
         # the coarsest level of the neck is made but never used (as in transformers): no gradient can reach it
         self.unused = tuple(
             name for name, _ in model.named_parameters() if name.startswith("vision_encoder.neck.fpn_layers.3")
@@ -83,6 +90,12 @@ class DetectorModule(L.LightningModule):
         for name in self.frozen:
             self.model.get_submodule(name).eval()
         return self
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Copy from page-locked memory while the GPU computes; Lightning asks only bare tensors to."""
+        if isinstance(batch, PairBatch):
+            return batch.to(device, non_blocking=device.type == "cuda")
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def forward(self, batch: PairBatch) -> Grounding:
         """Ground every pair of the batch; an image is encoded once however many phrases are asked of it."""

@@ -31,7 +31,7 @@ from sam3.train.fine_tuning import FineTuning
 from sam3.train.frozen import frozen_part
 from sam3.train.heartbeat import PROGRESS, Heartbeat
 from sam3.train.loaders import training_loader, validation_loader
-from sam3.train.log import set_aside, whole_log
+from sam3.train.log import ROW, LastRow, set_aside, whole_log
 from sam3.train.lora import Adapters, adapt
 from sam3.train.memory import checkpoint_activations, largest_batch
 from sam3.train.saving import WholeCheckpoints, clear_leftovers, read_state
@@ -77,7 +77,7 @@ class Run:
 
     @property
     def _sides(self) -> tuple[int, int]:
-        vision = self.base.model.config.vision_config
+        vision: Any = self.base.model.config.vision_config
         patch = vision.backbone_config.patch_size
         return self.base.image_size, int(self.base.image_size / patch * max(vision.scale_factors))
 
@@ -144,11 +144,11 @@ class Run:
             return None
         if data.views < 1:
             raise BadConfig("cache.enabled=true needs data.views of 1 or more: what is stored must come up again.")
-        part = frozen_part(config.model.frozen)
+        part = frozen_part(config.model.frozen, config.cache.cut)
         if config.model.lora.rank and any(name.startswith("vision_encoder") for name in config.model.lora.parts):
             raise BadConfig("cache.enabled=true with adapters on the image encoder: take it out of model.lora.parts.")
         if self.gpus:
-            self.base.model.to(f"cuda:{self.world.local}")
+            self.base.model.to(f"cuda:{self.world.local}")  # type: ignore[arg-type]
         kind = precision(config.trainer.precision, self.gpus)
         for turn in (True, False):  # the first process verifies what is there before the others read it
             if self.world.first == turn:
@@ -182,13 +182,14 @@ class Run:
         frozen = () if self.adapters else tuple(self.config.model.frozen)
         module = FineTuning(self.base.model, self.config.loss, self.config.optimizer, self.total_steps, frozen)
         module.keep_words = self.cache is not None and self.config.cache.words
-        start = self._steps_done() * self.config.train.accumulate
+        done, row = self._reached()
+        start = done * self.config.train.accumulate
         tokenizer, gpu = self.base.tokenizer, self.gpus > 0
         batches = OrderedBatches(
             train, tokenizer, self.batch_size, self.config.train.seed, start, self.world.rank, self.world.size
         )
         if self.world.first:
-            set_aside(self.work / "log")
+            set_aside(self.work / "log", row)
         trainer = self._trainer()
         trainer.fit(
             module,
@@ -201,10 +202,12 @@ class Run:
             raise KeyboardInterrupt
         self.stop.leave()
 
-    def _steps_done(self) -> int:
+    def _reached(self) -> tuple[int, dict[str, float] | None]:
+        """Steps done when the run was last saved, and the figures of the last of them."""
         if not self.last.is_file():
-            return 0
-        return int(read_state(self.last)["global_step"])
+            return 0, None
+        state = read_state(self.last)
+        return int(state["global_step"]), state.get(ROW)
 
     def _trainer(self) -> L.Trainer:
         settings = self.config.trainer
@@ -246,6 +249,7 @@ class Run:
         mean = [MeanWeights(self.config.trainer.mean_decay)] if self.config.trainer.mean_decay else []
         return [
             *mean,
+            LastRow(),
             keeper("last", every_n_train_steps=self.config.trainer.save_every),
             keeper("loss-{step}-{val/loss:.5f}", monitor="val/loss", **best),
             keeper("cgf1-{step}-{val/cgf1:.5f}", monitor="val/cgf1", mode="max", **best),

@@ -6,10 +6,9 @@ middle of it costs the only checkpoint there is. Here the bytes are written besi
 
 from __future__ import annotations
 
-import fcntl
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from sam3.errors import BadCheckpoint, Unavailable
 from sam3.files import atomic_write, disk_named
+from sam3.locks import taken
 
 LOCK = ".lock"
 
@@ -48,14 +48,11 @@ def alone(work: Path) -> Iterator[None]:
         work.mkdir(parents=True, exist_ok=True)
         guard = (work / LOCK).open("w")
     with guard:
-        try:
-            fcntl.lockf(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with this process, whatever its children do
-        except (BlockingIOError, PermissionError):
-            raise Unavailable(
-                f"{work}: another run is training there. Wait for it, end it, or give another train.work."
-            ) from None
-        except OSError:  # a file system without locks
-            pass
+        with suppress(OSError):  # a file system without locks
+            if not taken(guard):
+                raise Unavailable(
+                    f"{work}: another run is training there. Wait for it, end it, or give another train.work."
+                )
         yield
 
 

@@ -1,8 +1,8 @@
 """A run as a SLURM job, through submitit: the batch script, submission, arrays.
 
     train.py ... --use-cluster 1 --num-nodes 1 --num-gpus 4 --partition gpu --time 4:00:00
-    train.py ... --use-cluster 1 --dry-run 1                                   # print the batch script
-    train.py ... --use-cluster 1 --multirun 1 optimizer.learning_rate=1e-4,2e-4   # one array, an element a choice
+    train.py ... --use-cluster 1 --dry-run                                     # print the batch script
+    train.py ... --use-cluster 1 --multirun optimizer.learning_rate=1e-4,2e-4     # one array, an element a choice
 
 One task a GPU. A task that is lost takes the others with it (`--kill-on-bad-exit`), and the batch script has the job
 requeued, up to `--retries` times, unless a task said that its input cannot be used. Preemption and time limits are
@@ -72,7 +72,7 @@ def batch_script(configs: list[TrainConfig], launch: Launch) -> str:
 
     folder = logs(configs)
     command = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
-    count = {"map_count": len(configs)} if len(configs) > 1 else {}
+    count: dict[str, Any] = {"map_count": len(configs)} if len(configs) > 1 else {}
     return _make_sbatch_string(command=command, folder=folder, **parameters(_whole(configs), launch), **count)
 
 
@@ -92,7 +92,7 @@ def submit(configs: list[TrainConfig], launch: Launch) -> list[str]:
             "--use-cluster 1: sbatch is not on the path. Run this on a login node, or use --use-cluster 0.",
             field="use-cluster",
         )
-    under_way = {at: job for at, config in enumerate(configs) if (job := _under_way(config))}
+    under_way = {at: job for at, config in enumerate(configs) if (job := job_under_way(config))}
     if under_way:
         print(f"already submitted: job {', '.join(under_way.values())}")
     left = [at for at in range(len(configs)) if at not in under_way]
@@ -114,9 +114,9 @@ def submit(configs: list[TrainConfig], launch: Launch) -> list[str]:
     except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
         reason = next((line for line in str(error).splitlines() if "error:" in line), str(error).splitlines()[-1])
         raise Unavailable(f"SLURM refuses the job: {reason.strip()} Check --partition, --account, --qos.") from error
-    for file, job in zip(files, jobs, strict=True):
-        write_json(file.with_name(JOB), {"job": job.job_id, "logs": str(logs(configs))})
-    return [str(job.job_id) for job in jobs]
+    for file, one in zip(files, jobs, strict=True):
+        write_json(file.with_name(JOB), {"job": one.job_id, "logs": str(logs(configs))})
+    return [str(one.job_id) for one in jobs]
 
 
 def logs(configs: list[TrainConfig]) -> Path:
@@ -137,7 +137,8 @@ def show(job: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in first.split() if "=" in word)
 
 
-def _under_way(config: TrainConfig) -> str | None:
+def job_under_way(config: TrainConfig) -> str | None:
+    """The cluster job that has the run's work folder, if there is one that is not over."""
     file = Path(config.train.work).absolute() / JOB
     if not file.is_file():
         return None

@@ -16,13 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sam3.errors import BadConfig, Sam3AgentError
+from sam3.errors import BadConfig, Sam3AgentError, Unavailable
 from sam3.files import disk_trouble
 from sam3.train.time_limit import minutes
 
@@ -64,7 +65,19 @@ def train_all(configs: list[TrainConfig], launch: Launch) -> list[Path]:
 
 
 def _here(config: TrainConfig, launch: Launch) -> Path:
-    """Train on this machine, with as many processes as it has GPUs for or as were asked for."""
+    """Train on this machine, with as many processes as it has GPUs for or as were asked for.
+
+    Raises:
+        Unavailable: a cluster job has the work folder, whose locks need not reach this machine.
+    """
+    from sam3.train.slurm import job_under_way
+
+    if shutil.which("scontrol") and (job := job_under_way(config)):
+        raise Unavailable(
+            f"{config.train.work}: job {job} trains there. Wait for it, end it (scancel {job}), or give another "
+            "train.work.",
+            field="train.work",
+        )
     processes = launch.cpu_processes
     if launch.gpus > 1 and not processes:
         import torch
@@ -122,6 +135,10 @@ def launch_of(args: argparse.Namespace) -> Launch:
             raise BadConfig(f"--{flag} {getattr(args, name)}: expected {least} or more.", field=flag)
     if args.num_nodes > 1 and not args.use_cluster:
         raise BadConfig("--num-nodes: several nodes need --use-cluster 1.", field="num-nodes")
+    for name in ("dry_run", "partition", "account", "qos", "mem"):
+        if getattr(args, name) and not args.use_cluster:
+            flag = name.replace("_", "-")
+            raise BadConfig(f"--{flag} is of a cluster job: add --use-cluster 1, or leave it out.", field=flag)
     return Launch(
         use_cluster=bool(args.use_cluster),
         gpus=args.num_gpus,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -120,20 +121,34 @@ def test_killed_twice_it_ends_with_the_same_steps_and_weights(
         wait_for_step(checkpoint, wanted, process)
         os.kill(process.pid, signal.SIGKILL)
         process.wait(timeout=30)
+        forget_rows_from(place / "killed/run/log/metrics.csv", saved_steps(checkpoint) - 1)
     last = subprocess.run(command(repo_root, place, "killed"), cwd=place, capture_output=True, text=True, timeout=300)
     assert last.returncode == 0, last.stderr[-2000:]
-    assert torch.load(checkpoint, weights_only=True)["global_step"] == STEPS
+    assert saved_steps(checkpoint) == STEPS
+    one, other = (pd.read_csv(place / name / "out/metrics.csv") for name in ("whole", "killed"))
+    losses = [rows.set_index("step")["train/loss"].dropna() for rows in (one, other)]
+    pd.testing.assert_series_equal(losses[0], losses[1], atol=1e-4, check_exact=False)
     one = torch.load(place / "whole/run/last.ckpt", weights_only=True)["state_dict"]
     other = torch.load(checkpoint, weights_only=True)["state_dict"]
     for name, value in one.items():
         torch.testing.assert_close(other[name], value, atol=1e-5, rtol=1e-4, msg=name)
 
 
+def saved_steps(checkpoint: Path) -> int:
+    return int(torch.load(checkpoint, weights_only=True)["global_step"])
+
+
+def forget_rows_from(log: Path, step: int) -> None:
+    """As if the kill had come after the checkpoint and before the row of its last step."""
+    rows = pd.read_csv(log)
+    rows[rows["step"] < step].to_csv(log, index=False)
+
+
 def wait_for_step(checkpoint: Path, wanted: int, process: subprocess.Popen[bytes]) -> None:
     """Until the run has saved a step; it must not end by itself before."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        if checkpoint.is_file() and torch.load(checkpoint, weights_only=True)["global_step"] >= wanted:
+        if checkpoint.is_file() and saved_steps(checkpoint) >= wanted:
             return
         time.sleep(0.05)
     pytest.fail(f"no step {wanted} was saved (exit status {process.poll()})")

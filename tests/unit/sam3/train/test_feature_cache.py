@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -175,3 +178,87 @@ def test_an_image_encoder_that_learns_cannot_be_stored() -> None:
     assert frozen_part(("vision_encoder", "vision_encoder.backbone")) == ENCODER
     with pytest.raises(BadConfig, match=r"add vision_encoder or vision_encoder.backbone"):
         frozen_part(("text_encoder",))
+
+
+def test_a_run_that_shares_the_cache_waits_and_encodes_nothing_twice(
+    place: Path, tmp_path: Path, model: Sam3Detector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Elements of a sweep begin at once: another process is filling the cache when this one comes."""
+    done = filled(place, tmp_path / "other", model).folder
+    cache = FeatureCache(CacheConfig(root=str(tmp_path / "shared")), model, BACKBONE, "32-true", 64)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(cache.folder / ".fill-0")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout and other.stdout.readline() == b"held\n"
+        rows: list[dict[str, object]] = []
+        filling = threading.Thread(target=lambda: rows.append(cache.fill(pair_set(place), show=False)))
+        filling.start()
+        said, deadline = "", time.monotonic() + 20
+        while time.monotonic() < deadline and "another run is filling it" not in said:
+            said += capsys.readouterr().out
+            time.sleep(0.02)
+        assert filling.is_alive() and not list(cache.folder.glob("shard-*"))
+        for file in sorted(done.glob("shard-*"), reverse=True):  # the index last
+            (cache.folder / file.name).write_bytes(file.read_bytes())
+        other.communicate(b"\n")
+    filling.join(20)
+    assert rows[0]["encoded"] == 0 and rows[0]["held"] == 2 * COUNT
+
+
+def test_what_a_killed_process_had_begun_is_removed(place: Path, tmp_path: Path, model: Sam3Detector) -> None:
+    cache = filled(place, tmp_path, model)
+    held = set(cache.folder.iterdir())
+    left = ["shard-r0-ab.safetensors", ".shard-r0-cd.safetensors.77", ".shard-r0-ef.json.x1", "shard-r5-ab.safetensors"]
+    for name in left:
+        (cache.folder / name).write_bytes(b"half")
+    again = FeatureCache(cache.config, model, BACKBONE, "32-true", 64)
+    assert again.fill(pair_set(place), show=False)["encoded"] == 0
+    assert not [name for name in left if (cache.folder / name).exists()] and held <= set(cache.folder.iterdir())
+
+
+def test_processes_share_the_views_whatever_the_others_have_written(
+    place: Path, tmp_path: Path, model: Sam3Detector
+) -> None:
+    config, pairs = CacheConfig(root=str(tmp_path), batch=1, shard_mb=0.01), pair_set(place)
+    both = [FeatureCache(config, model, BACKBONE, "32-true", 64, rank=rank, world=2) for rank in range(2)]
+    encoded = [cache.fill(pairs, show=False)["encoded"] for cache in both]  # the second begins after the first
+    assert sum(encoded) == 2 * COUNT and min(encoded) > 0
+    assert FeatureCache(config, model, BACKBONE, "32-true", 64).fill(pairs, show=False)["held"] == 2 * COUNT
+
+
+def test_two_caches_together_stay_within_the_budget(place: Path, tmp_path: Path, model: Sam3Detector) -> None:
+    """The other one grows while this one is filled."""
+    whole = sum(file.stat().st_size for file in filled(place, tmp_path / "all", model, shard_mb=0.02).folder.iterdir())
+    budget = 1.5 * whole
+    config = CacheConfig(root=str(tmp_path / "two"), budget_gb=budget / 1e9, shard_mb=0.02, batch=1)
+    cache = FeatureCache(config, model, BACKBONE, "32-true", 64)
+    flush = cache._flush
+
+    def flush_and_grow(content: object) -> None:
+        flush(content)  # type: ignore[arg-type]
+        other = tmp_path / "two/other"
+        other.mkdir(exist_ok=True)
+        (other / "cache.json").write_text("{}")
+        (other / "shard-r0-aa.json").write_bytes(b"x" * whole)
+
+    cache._flush = flush_and_grow  # type: ignore[method-assign]
+    cache.fill(pair_set(place), show=False)
+    taken = sum(file.stat().st_size for file in (tmp_path / "two").rglob("*") if file.is_file())
+    assert whole < taken <= budget + 0.1 * whole
+
+
+def test_a_shard_cut_short_while_it_is_used_is_one_line(place: Path, tmp_path: Path, model: Sam3Detector) -> None:
+    cache = filled(place, tmp_path, model)
+    for shard in cache.folder.glob("shard-*.safetensors"):
+        shard.write_bytes(shard.read_bytes()[:40])
+    with pytest.raises(BadInput, match=r"gone or damaged while it was in use .* made anew"):
+        cache.items(pair_set(place)).item(0)
+
+
+def test_a_frozen_encoder_may_be_cut_behind_its_backbone() -> None:
+    assert frozen_part((ENCODER,), "backbone") == BACKBONE and frozen_part((ENCODER,), "encoder") == ENCODER
+    with pytest.raises(BadConfig, match=r"cache\.cut=encoder needs vision_encoder in model\.frozen"):
+        frozen_part((BACKBONE,), "encoder")
+    with pytest.raises(BadConfig, match=r"cache\.cut=neck"):
+        CacheConfig(cut="neck").check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from sam3.errors import BadConfig, Unavailable
-from sam3.train.config import TrainConfig, compose
+from sam3.files import write_json
+from sam3.train.config import RunConfig, TrainConfig, compose
 from sam3.train.launch import Launch, failure, note_failure, refused, sweep
 from sam3.train.slurm import again_if_lost, parameters, submit
 from sam3.train.time_limit import minutes
-from sam3.train.train import configs_of, launch_of, parse
+from sam3.train.train import configs_of, launch_of, parse, train
 from sam3.train.world import World, gather_rows, shared_count, size
 
 
@@ -62,6 +64,8 @@ def test_heads_from_stored_features_is_a_config(repo_root: Path) -> None:
         (["--num-nodes", "2"], "need --use-cluster 1"),
         (["--num-gpus", "-1"], "--num-gpus -1: expected 0 or more"),
         (["--retries", "-2"], "--retries -2"),
+        (["--dry-run"], "--dry-run is of a cluster job"),  # it would train
+        (["--partition", "gpu"], "--partition is of a cluster job"),
     ],
 )
 def test_flags_that_cannot_be_are_named(flags: list[str], says: str) -> None:
@@ -69,10 +73,47 @@ def test_flags_that_cannot_be_are_named(flags: list[str], says: str) -> None:
         launch_of(parse(["-c", "x.yaml", *flags])[0])
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("train.accumulate=0", "train.accumulate=0: expected 1 or more"),
+        ("train.batch_size=0", "train.batch_size=0: expected 1 or more, or auto"),
+        ("train.batch_size=many", "train.batch_size=many: expected"),
+        ("train.max_epochs=0", "train.max_epochs=0: expected 1"),
+        ("data.workers=-1", "data.workers=-1: expected 0"),
+        ("trainer.keep=0", "the best of them becomes the result"),
+        ("model.lora.rank=-1", "model.lora.rank=-1: expected 0"),
+        ("loss.mask_points=-5", "loss.mask_points=-5: expected 0"),
+        ("optimizer.learning_rate=nan", "optimizer.learning_rate=nan: expected a finite number"),
+        ("cache.budget_gb=inf", "cache.budget_gb=inf: expected a finite number"),
+    ],
+)
+def test_numbers_that_cannot_end_well_are_named_before_anything_begins(
+    repo_root: Path, override: str, says: str
+) -> None:
+    with pytest.raises(BadConfig, match=re.escape(says)):
+        compose(repo_root / "configs/sam3_chicken_finetune.yaml", [override])
+
+
 def test_without_slurm_the_cluster_is_refused_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unavailable, match="login node, or use --use-cluster 0"):
         submit([TrainConfig()], Launch(use_cluster=True))
+
+
+def test_a_folder_that_a_cluster_job_has_is_not_trained_in_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scontrol").write_text("#!/bin/bash\necho JobId=12 JobState=RUNNING\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    write_json(tmp_path / "run/job.json", {"job": "12", "logs": "x"})
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("sam3.train.worker.carry_out", lambda config, launch: Path("trained"))
+    config = TrainConfig(train=RunConfig(work=str(tmp_path / "run")))
+    with pytest.raises(Unavailable, match=r"job 12 trains there\. .*scancel 12"):
+        train(config, Launch())
+    (tmp_path / "scontrol").write_text("#!/bin/bash\necho JobId=12 JobState=COMPLETED\n")
+    assert train(config, Launch()) == Path("trained")
 
 
 def test_a_task_a_gpu() -> None:

@@ -29,3 +29,28 @@ def test_a_run_that_was_never_killed_is_its_own_log(tmp_path: Path) -> None:
     write(tmp_path, range(3), 1.0)
     assert whole_log(tmp_path) == (tmp_path / "metrics.csv").read_text()
     set_aside(tmp_path / "nowhere")
+
+
+def test_a_row_that_the_kill_came_before_is_taken_from_the_checkpoint(tmp_path: Path) -> None:
+    write(tmp_path, range(0, 5), 3.0)
+    row = {"step": 5, "train/loss": 2.5}
+    set_aside(tmp_path, row)
+    set_aside(tmp_path, row)  # killed again before its first step
+    write(tmp_path, range(6, 8), 2.0)
+    (tmp_path / "whole.csv").write_text(whole_log(tmp_path))
+    rows = pd.read_csv(tmp_path / "whole.csv")
+    assert rows["step"].tolist() == list(range(8))
+    assert rows["train/loss"].tolist() == [3.0] * 5 + [2.5] + [2.0] * 2
+
+
+def test_a_row_that_was_written_is_not_written_again(tmp_path: Path) -> None:
+    write(tmp_path, range(0, 6), 3.0)
+    before = (tmp_path / "metrics.csv").read_text()
+    set_aside(tmp_path, {"step": 3, "train/loss": 3.0})
+    assert whole_log(tmp_path) == before
+
+
+def test_the_first_row_of_all_may_be_the_missing_one(tmp_path: Path) -> None:
+    set_aside(tmp_path / "log", {"step": 0, "train/loss": 4.0})
+    (tmp_path / "whole.csv").write_text(whole_log(tmp_path / "log"))
+    assert pd.read_csv(tmp_path / "whole.csv").to_dict("records") == [{"step": 0, "train/loss": 4.0}]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sam3.errors import BadInput
@@ -45,6 +46,53 @@ def test_a_resumed_run_sees_the_same_pixels(batches: OrderedBatches) -> None:
     for expected, got in zip(whole[4:], islice(iter(resumed), 2), strict=True):
         assert expected.pair_ids == got.pair_ids
         np.testing.assert_array_equal(expected.pixels.numpy(), got.pixels.numpy())
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_on_any_number_of_processes_the_batches_are_the_same_pairs_and_pixels(
+    batches: OrderedBatches, world: int
+) -> None:
+    """The last batch of an epoch is short: a process may get none of it, and then one that weighs nothing."""
+    alone = list(islice(iter(batches), 7))
+    shared = [
+        OrderedBatches(batches.pairs, batches.tokenizer, 3, 3, start=2, rank=rank, world=world) for rank in range(world)
+    ]
+    for whole, parts in zip(alone[2:], zip(*(islice(iter(one), 5) for one in shared), strict=True), strict=True):
+        counted = [part for part in parts if part.weight]
+        rows = {part.pair_ids[at]: part.pixels[at] for part in counted for at in range(len(part.pair_ids))}
+        assert sorted(rows) == sorted(whole.pair_ids) and sum(len(part.pair_ids) for part in counted) == len(rows)
+        assert {part.number for part in parts} == {whole.number}
+        for at, number in enumerate(whole.pair_ids):
+            np.testing.assert_array_equal(rows[number].numpy(), whole.pixels[at].numpy())
+        assert all(not len(boxes) for part in parts if not part.weight for boxes in part.boxes)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_of_a_loader_stay_and_keep_the_order(batches: OrderedBatches, workers: int) -> None:
+    from sam3.train.loaders import training_loader
+
+    loader = training_loader(batches, workers, gpu=False)
+    assert loader.persistent_workers and loader.num_workers == workers
+    expected = [batch.pair_ids for batch in islice(iter(batches), 6)]
+    assert [batch.pair_ids for batch in islice(iter(loader), 6)] == expected
+
+
+def test_where_a_gpu_waits_batches_are_page_locked_and_copied_without_waiting(
+    batches: OrderedBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam3.train.loaders import training_loader
+    from sam3.train.module import DetectorModule
+    from sam3.train.targets import PairBatch
+
+    assert training_loader(batches, 0, gpu=True).pin_memory and not training_loader(batches, 0, gpu=False).pin_memory
+    asked: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        PairBatch, "to", lambda self, device, non_blocking=False: asked.append((device.type, non_blocking))
+    )
+    batch = next(iter(batches))
+    for kind in ("cuda", "cpu"):
+        DetectorModule.transfer_batch_to_device(None, batch, torch.device(kind), 0)  # type: ignore[arg-type]
+    assert asked == [("cuda", True), ("cpu", False)]
 
 
 def test_another_seed_is_another_order(batches: OrderedBatches) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sam3.errors import BadCheckpoint, BadInput
+from sam3.triton import own_parts
 from sam3.triton.answer import output_tensors, pack_masks, unpack_masks
 from sam3.triton.manifest import verify, write_manifest
 from sam3.triton.query import read_query
@@ -84,6 +86,37 @@ class TestQuery:
         assert [prompt.text for prompt in query.prompts] == ["hen", "visual"]
         assert query.prompts[0].boxes.tolist() == [[3, 3, 5, 5]]  # type: ignore[union-attr]
         assert query.prompts[1].box_labels.tolist() == [1, 0]  # type: ignore[union-attr]
+
+
+class Graph:
+    """A graph that notes what it is run on."""
+
+    def __init__(self) -> None:
+        self.fed: list[dict[str, tuple[tuple[int, ...], str]]] = []
+
+    def get_inputs(self) -> list[Any]:
+        rows = [("text", ["n", "tokens", 8], "tensor(float)"), ("text_mask", ["n", "tokens"], "tensor(bool)")]
+        return [SimpleNamespace(name=name, shape=shape, type=kind) for name, shape, kind in rows]
+
+    def run(self, outputs: list[str] | None, feed: dict[str, np.ndarray[Any, Any]]) -> list[Any]:
+        self.fed.append({name: (value.shape, str(value.dtype)) for name, value in feed.items()})
+        return []
+
+
+class TestOwnParts:
+    def test_each_graph_has_run_before_the_model_is_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: dict[str, Graph] = {}
+        monkeypatch.setattr(own_parts, "open_session", lambda path, threads: made.setdefault(path.name, Graph()))
+        own_parts.OwnParts({"decoder": Path("a"), "mask_head": Path("b")}, 1)
+        once = [{"text": ((1, 7, 8), "float32"), "text_mask": ((1, 7), "bool")}]
+        assert [graph.fed for graph in made.values()] == [once, once]
+
+    def test_they_are_held_together_or_not_at_all(self, tmp_path: Path) -> None:
+        files = {name: tmp_path / name for name in "ab"}
+        assert not own_parts.small_enough(files, 0), "no file need be there"
+        for path in files.values():
+            path.write_bytes(bytes(600_000))
+        assert [own_parts.small_enough(files, size) for size in (1, 2)] == [False, True]
 
 
 class TestAnswer:
