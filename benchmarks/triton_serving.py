@@ -3,7 +3,7 @@
     python benchmarks/triton_serving.py --model sam3-lite --json benchmarks/results/triton_serving.json      # 8 minutes
     python benchmarks/triton_serving.py --pieces overhead,answer --seconds 2                               # a look
 
-Each piece has a server of its own: `overhead` (new pictures over gRPC and in process, alternating), `new` (perf_analyzer
+Each piece has a server of its own: `overhead` (new pictures over gRPC and in process, in turns), `new` (perf_analyzer
 at concurrency 1 and 8, no caches), `embedding` and `answer` (the same pictures again, with what is remembered), and
 `memory` (5,000 requests with small pictures: resident memory of server and client). With --json the pieces of several
 calls come together in one file, as long as checkpoint and machine are the same.
@@ -17,13 +17,15 @@ from __future__ import annotations
 import argparse
 import base64
 import csv
+import io
 import json
 import os
 import shlex
+import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,15 +33,16 @@ from typing import Any
 
 import numpy as np
 import psutil
+from PIL import Image
 from tqdm import tqdm
 
+from sam3.decoding import decode
 from sam3.engines.onnx_engine import OnnxEngine
 from sam3.engines.triton_engine import TritonEngine
 from sam3.errors import Unavailable
 from sam3.eval.provenance import hardware_line
 from sam3.files import write_json
 from sam3.images import read_image
-from sam3.triton.client import Connection, texts
 from sam3.types import Prompt, UInt8Array
 from sam3_agent.serving.graphs import graphs_of
 from sam3_agent.serving.live import Live
@@ -50,6 +53,8 @@ from sam3_agent.serving.up import prepare
 
 OUTPUTS = ("boxes", "scores", "phrase_index", "presence", "masks")
 PICTURE = Path("data/demo/yard.jpg")
+TURNS = 5
+KINDS = ("jpeg", "pixels")  # of pictures that are sent
 PIECES = ("overhead", "new", "embedding", "answer", "memory")
 
 
@@ -80,6 +85,7 @@ def analyze(address: str, data: Path, concurrency: int, seconds: float, place: P
         Unavailable: perf_analyzer is not there, or could not measure.
     """
     out = place / f"{concurrency}.csv"
+    out.unlink(missing_ok=True)  # another measurement's would be taken for this one's
     command = [
         *shlex.split(os.environ.get("PERF_ANALYZER", "perf_analyzer")),
         *("-m", "sam3", "-i", "grpc", "-u", address, "--input-data", str(data), "-f", str(out)),
@@ -91,7 +97,7 @@ def analyze(address: str, data: Path, concurrency: int, seconds: float, place: P
     except FileNotFoundError as error:
         raise Unavailable(f"{command[0]}: not found. pip install perf-analyzer, or set PERF_ANALYZER.") from error
     if not out.is_file():
-        raise Unavailable(f"perf_analyzer: {(done.stderr or done.stdout).strip()[-300:]}")
+        raise Unavailable(f"perf_analyzer: {done.returncode} {(done.stderr + done.stdout).strip()[-1500:]}")
     row = next(csv.DictReader(out.open()))
     return {"per_second": float(row["Inferences/Second"])} | {
         name: float(row[f"{name} latency"]) / 1000 for name in ("p50", "p95", "p99")
@@ -100,15 +106,24 @@ def analyze(address: str, data: Path, concurrency: int, seconds: float, place: P
 
 def input_data(images: list[UInt8Array], path: Path) -> Path:
     """perf_analyzer's input file: raw pictures and a phrase."""
-    rows = [
-        {
-            "image": {"b64": base64.b64encode(image.tobytes()).decode(), "shape": list(image.shape)},
-            "phrases": {"content": ["chicken"], "shape": [1]},
-            "threshold": {"content": [0.5], "shape": [1]},
-        }
-        for image in images
-    ]
-    path.write_text(json.dumps({"data": rows}))
+    return _rows([{"image": _tensor(image.tobytes(), image.shape)} for image in images], path)
+
+
+def input_files(files: list[bytes], path: Path) -> Path:
+    """The same with JPEG files; a BYTES tensor has four bytes of length before each element."""
+    return _rows([{"image_bytes": _tensor(struct.pack("<I", len(data)) + data, (1,))} for data in files], path)
+
+
+def _tensor(data: bytes, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"b64": base64.b64encode(data).decode(), "shape": list(shape)}
+
+
+def _rows(inputs: list[dict[str, Any]], path: Path) -> Path:
+    asked = {
+        "phrases": {"content": ["chicken"], "shape": [1]},
+        "threshold": {"content": [0.5], "shape": [1]},
+    }
+    path.write_text(json.dumps({"data": [row | asked for row in inputs]}))
     return path
 
 
@@ -122,26 +137,32 @@ def milliseconds(work: Any, rounds: int) -> list[float]:
     return spent
 
 
-def overhead(server: TritonServer, graphs: Path, threads: int, rounds: int) -> dict[str, float]:
-    """Median ms of the same new pictures in process and over gRPC, alternating in blocks of 5."""
-    engine, connection = OnnxEngine(graphs, threads=threads), Connection(server.addresses.grpc)
-    images = pictures(rounds)
-    threshold = np.full((1, 1), 0.5, np.float32)
+def overhead(server: TritonServer, graphs: Path, threads: int, seconds: float, place: Path) -> dict[str, float]:
+    """Median ms of new pictures in process and over gRPC, in turns of some seconds: JPEG files, and raw pixels."""
+    engine, images = OnnxEngine(graphs, threads=threads), pictures(32)
+    jpegs = [_jpeg(image) for image in images]
+    files, pixels = input_files(jpegs, place / "files.json"), input_data(images, place / "pixels.json")
 
-    def here(at: int) -> None:
-        engine.ground(engine.encode([images[at]]), [Prompt("chicken")])
+    def here(at: int, decoded: bool) -> None:
+        image = images[at % 32] if decoded else decode(jpegs[at % 32], "a file")
+        engine.ground(engine.encode([image]), [Prompt("chicken")])
 
-    def there(at: int) -> None:
-        inputs = {"image": images[at][None], "phrases": texts(["chicken"]), "threshold": threshold}
-        connection.run(connection.infer("sam3", inputs, OUTPUTS, deadline=60))
+    ways: dict[str, Callable[[], float]] = {}
+    for name, data, decoded in zip(KINDS, (files, pixels), (False, True), strict=True):
+        here(0, decoded)
+        ways[f"in_process_{name}"] = lambda d=decoded: float(np.median(milliseconds(partial(here, decoded=d), 60)))
+        ways[f"served_{name}"] = lambda d=data: analyze(server.addresses.grpc, d, 1, seconds, place)["p50"]
+    rows: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in tqdm(range(TURNS), desc="overhead", unit="turn"):
+        for name, way in ways.items():
+            rows[name].append(way())
+    return {name: float(np.median(values)) for name, values in rows.items()}
 
-    inside: list[float] = []
-    served: list[float] = []
-    for start in range(0, rounds, 5):
-        inside += milliseconds(lambda at, start=start: here(start + at), 5)
-        served += milliseconds(lambda at, start=start: there(start + at), 5)
-    connection.close()
-    return {"in_process_p50": float(np.median(inside)), "served_p50": float(np.median(served))}
+
+def _jpeg(image: UInt8Array) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "JPEG", quality=90)
+    return out.getvalue()
 
 
 def family(server: TritonServer) -> list[psutil.Process]:
@@ -182,7 +203,7 @@ def memory(server: TritonServer, requests: int) -> dict[str, Any]:
 def measure(piece: str, server: TritonServer, graphs: Path, args: argparse.Namespace, place: Path) -> dict[str, Any]:
     """What one piece finds, by the names under which it is kept."""
     if piece == "overhead":
-        return {"overhead": overhead(server, graphs, load_settings().threads, args.rounds)}
+        return {"overhead": overhead(server, graphs, load_settings().threads, args.seconds / 4, place)}
     if piece == "memory":
         return {"memory": memory(server, args.requests)}
     data, found = input_data(pictures(32), place / "data.json"), {}
@@ -197,7 +218,8 @@ def ratios(out: dict[str, Any]) -> dict[str, float]:
     """What is compared, as far as it has been measured."""
     made = {}
     if "overhead" in out:
-        made["overhead_ms"] = out["overhead"]["served_p50"] - out["overhead"]["in_process_p50"]
+        spent = out["overhead"]
+        made |= {f"overhead_ms_{kind}": spent[f"served_{kind}"] - spent[f"in_process_{kind}"] for kind in KINDS}
     if "new_at_8" in out:
         new = out["new_at_8"]["per_second"]
         made["throughput_8_over_1"] = new / out["new_at_1"]["per_second"]
@@ -227,7 +249,6 @@ def main() -> None:
     parser.add_argument("--model", default="sam3-lite", help="a checkpoint, or a folder of exported graphs")
     parser.add_argument("--pieces", default=",".join(PIECES), help="any of them, separated by commas")
     parser.add_argument("--seconds", type=float, default=10, help="of a window of perf_analyzer, of which there are 3")
-    parser.add_argument("--rounds", type=int, default=40, help="of overhead")
     parser.add_argument("--requests", type=int, default=5000, help="of memory")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -64,10 +64,10 @@ class Meters:
     """Counters of one model version. Families must live as long as the model, or the server crashes.
 
     To tell the server of one number costs a message to its process and back, of which an answer may need thirty: what is
-    counted is told by a thread of its own, ten times a second, and no answer waits for it.
+    counted is told by a thread of its own, twice a second, and no answer waits for it.
     """
 
-    def __init__(self, model: str, version: str, every: float = 0.1) -> None:
+    def __init__(self, model: str, version: str, every: float = 0.5) -> None:
         kinds = server().MetricFamily
         self.labels = {"model": model, "version": version}
         self.families = {

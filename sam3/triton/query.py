@@ -80,14 +80,14 @@ def read_query(inputs: Mapping[str, np.ndarray[Any, Any]], wanted: frozenset[str
         key = _text(_one(inputs, "image_key"), "image_key")
     elif given == ["image_bytes"]:
         data = bytes(_one(inputs, "image_bytes"))
-        key = hashlib.blake2b(data, digest_size=16).hexdigest()
+        key = hashlib.sha256(data).hexdigest()  # processors have instructions for it: twice as fast as BLAKE2b
     else:
         pixels = check_image(inputs["image"])
         if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
             raise BadInput(f"image of {pixels.shape[1]} x {pixels.shape[0]}: over {MAX_PIXELS / 1e6:.0f} megapixels.")
-        key = hashlib.blake2b(
-            np.ascontiguousarray(pixels).data, digest_size=16, key=repr(pixels.shape).encode()
-        ).hexdigest()
+        digest = hashlib.sha256(repr(pixels.shape).encode())
+        digest.update(np.ascontiguousarray(pixels).data)
+        key = digest.hexdigest()
     prompts = _prompts(inputs)
     if not prompts and wanted - {"image_key", "image_size"}:
         raise BadInput(f"phrases: 0 of them; expected 1 to {MAX_PHRASES}.", field="phrases")

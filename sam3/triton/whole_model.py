@@ -21,6 +21,7 @@ from sam3.triton.bls import Parts, error_response
 from sam3.triton.grounding import GRAPHS, Embedding, Grounder, Pair, check_boxes, unknown_key
 from sam3.triton.manifest import verify
 from sam3.triton.meters import Clock, Meters, server
+from sam3.triton.own_parts import OwnParts, small_enough
 from sam3.triton.query import Query, read_query
 from sam3.triton.recent import Recent
 from sam3.types import Detections, UInt8Array
@@ -41,9 +42,11 @@ def grounder_of(args: dict[str, str], clock: Clock) -> Grounder:
     names = {graph: parameter(args, graph) for graph in GRAPHS}
     for name in names.values():
         verify(root.parent / name / args["model_version"])
+    files = {graph: root.parent / name / args["model_version"] / "model.onnx" for graph, name in names.items()}
+    own = small_enough(files, int(parameter(args, "own_parts_mb")))
     record = read_json(folder / "export.json")
     return Grounder(
-        Parts(names, int(args["model_version"])),
+        OwnParts(files, int(parameter(args, "threads"))) if own else Parts(names, int(args["model_version"])),
         Tokenizer.load(folder),
         image_size=int(record["image_size"]),
         levels=int(parameter(args, "levels")),

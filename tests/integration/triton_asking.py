@@ -34,7 +34,7 @@ class Served:
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a Prometheus metric over the rows that carry `labels`; what the models count comes a little later."""
         if name.startswith("sam3_"):
-            time.sleep(0.5)
+            time.sleep(1.0)
         page = urllib.request.urlopen(self.server.addresses.metrics, timeout=10).read().decode()
         rows = re.findall(rf"^{name}{{([^}}]*)}} (\S+)$", page, re.M)
         return sum(float(v) for row, v in rows if all(f'{key}="{value}"' in row for key, value in labels.items()))

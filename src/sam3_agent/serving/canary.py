@@ -101,7 +101,7 @@ def start(control: Control, live: Live, package: Path, share: float, pictures: P
             version = live.install(package)
             names = load_candidate(control, live, version)
             backend = str(read_json(package / "manifest.json")["backend"])
-            gate.check_version(control.address, names[WHOLE], live, version, backend, gate.smoke_pictures(pictures))
+            gate.check_version(control.address, names, live, version, backend, gate.smoke_pictures(pictures))
             live.share(share)
             control.load(names[WHOLE])  # from here on clients see the share
             after = Deployment(before.current, before.previous, version, share)

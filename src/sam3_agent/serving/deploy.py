@@ -85,7 +85,7 @@ def put_live(control: Control, live: Live, package: Path, pictures: Path = gate.
                 return before
             names = load_candidate(control, live, version)
             backend = str(read_json(package / "manifest.json")["backend"])
-            gate.check_version(control.address, names[WHOLE], live, version, backend, gate.smoke_pictures(pictures))
+            gate.check_version(control.address, names, live, version, backend, gate.smoke_pictures(pictures))
             after = go_over(control, live, Deployment(version, before.current))
         except BaseException:
             retreat(control, live)

@@ -1,26 +1,30 @@
 """What a version must show before it takes the traffic: it answers smoke pictures, and as its own graphs do.
 
 The served candidate is held against the in-process ONNX engine on the same files by the gate of every engine
-(`sam3.eval.parity`): presence, scores, boxes and masks of every query, not only of those above a threshold.
+(`sam3.eval.parity`): presence, scores, boxes and masks of every query, not only of those above a threshold. So are, on
+one picture, the parts asked from outside (`sam3` may run them in its own process) and a frame of `sam3_video`.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sam3.engines.onnx_engine import OnnxEngine
-from sam3.engines.triton_engine import TritonEngine
+from sam3.engines.triton_engine import OUTPUTS, TritonEngine, detections_of
 from sam3.errors import BadCheckpoint
 from sam3.eval.parity import Limits, compare, judge
-from sam3.images import read_image
-from sam3.triton.grounding import GRAPHS
-from sam3.types import Prompt, UInt8Array
+from sam3.files import read_json
+from sam3.images import picture_files, read_image
+from sam3.triton.client import Connection, texts
+from sam3.triton.grounding import GRAPHS, Embedding, Grounder, Pair
+from sam3.types import Detections, Prompt, UInt8Array
 from sam3_agent.serving.live import Live
-from sam3_agent.serving.model_configs import PARTS, WHOLE
+from sam3_agent.serving.model_configs import PARTS, VIDEO, WHOLE
 
 PICTURES = Path("data/demo")
 PHRASES = ("chicken", "a person in a red coat", "duck")
@@ -33,7 +37,7 @@ def smoke_pictures(folder: Path = PICTURES) -> list[UInt8Array]:
     """The pictures of a folder (at most 4, scaled down to `SIDE`), and always two drawn ones of odd sizes."""
     drawn = np.indices((97, 131)).sum(0)[..., None] * np.array([1, 2, 3])
     noise = np.random.default_rng(0).integers(0, 255, (64, 200, 3), np.uint8)
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[:4]
+    files = picture_files(folder)[:4]
     return [*(_at_most(read_image(path), SIDE) for path in files), drawn.astype(np.uint8), noise]
 
 
@@ -47,28 +51,101 @@ def _at_most(image: UInt8Array, side: int) -> UInt8Array:
 
 
 def check_version(
-    address: str, model: str, live: Live, version: int, backend: str, pictures: Sequence[UInt8Array]
+    address: str, names: Mapping[str, str], live: Live, version: int, backend: str, pictures: Sequence[UInt8Array]
 ) -> None:
-    """Ask a served model about every picture and hold it against its graphs.
+    """Ask a served version about every picture and hold it against its graphs.
 
     Args:
-        model: the name it is served under.
+        names: model -> the name it is served under.
 
     Raises:
         BadCheckpoint: its answers are not those of its graphs. Unavailable: no answer in time.
     """
     asked = [(image, [Prompt(phrase) for phrase in PHRASES]) for image in pictures]
-    served = TritonEngine(address, deadline=DEADLINE, model=model)
+    served = TritonEngine(address, deadline=DEADLINE, model=names[WHOLE])
     try:
         with tempfile.TemporaryDirectory() as work:
             reference = OnnxEngine(graphs_in(live, version, Path(work)))
-            parity = compare(reference, served, asked, threshold=0.0)
+            size = int(read_json(Path(work) / "export.json")["image_size"])
+        others: list[tuple[str, Any, Any]] = [
+            (WHOLE, served, asked),
+            ("the parts", PartsAsked(served.connection, names, reference, size), asked[-1:]),
+            (VIDEO, FramesAsked(served.connection, names[VIDEO]), asked[-1:]),
+        ]
+        for who, engine, questions in others:
+            parity = compare(reference, engine, questions, threshold=0.0)
+            if reasons := judge(parity, exact=backend == "python", limits=LIMITS):
+                raise BadCheckpoint(
+                    f"parity gate: {who} of version {version}: not what its own graphs say: {'; '.join(reasons)}. "
+                    "Not deployed."
+                )
     finally:
         served.close()
-    if reasons := judge(parity, exact=backend == "python", limits=LIMITS):
-        raise BadCheckpoint(
-            f"parity gate: it does not say what its own graphs say: {'; '.join(reasons)}. Not deployed."
+
+
+class PartsAsked:
+    """An engine over the served parts, asked one by one as by whoever uses them directly.
+
+    Args:
+        reference: the engine on the same graphs, for its tokenizer and the number of its levels.
+        image_size: side of the square that the image encoder takes, pixels.
+    """
+
+    threshold = 0.5
+
+    def __init__(
+        self, connection: Connection, names: Mapping[str, str], reference: OnnxEngine, image_size: int
+    ) -> None:
+        self.connection, self.names = connection, names
+        levels = len(reference.parts["fine_levels"].get_outputs()) + 1
+        self.grounder = Grounder(
+            self._ask,
+            reference.tokenizer,
+            image_size=image_size,
+            levels=levels,
+            image_bytes=0,
+            text_bytes=0,
+            batch=len(PHRASES),
         )
+
+    def encode(self, images: Sequence[UInt8Array]) -> list[Embedding]:
+        """uint8 RGB (H, W, 3) -> one embedding each."""
+        return list(self.grounder.embed({str(at): image for at, image in enumerate(images)}).values())
+
+    def ground(self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt]) -> list[Detections]:
+        """Pairwise: embeddings[i] with prompts[i]."""
+        pairs = zip(embeddings, prompts, strict=True)
+        return self.grounder.ground([Pair(embedding, prompt, self.threshold) for embedding, prompt in pairs])
+
+    def _ask(self, graph: str, inputs: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
+        model = self.names[PARTS[graph]]
+        return self.connection.run(self.connection.infer(model, inputs, outputs, deadline=DEADLINE))
+
+
+class FramesAsked:
+    """An engine over the served video model: each picture is a stream of one frame."""
+
+    threshold = 0.5
+    stream = 1
+
+    def __init__(self, connection: Connection, model: str) -> None:
+        self.connection, self.model = connection, model
+
+    def encode(self, images: Sequence[UInt8Array]) -> list[UInt8Array]:
+        """The pictures themselves: a frame is sent with its phrases."""
+        return list(images)
+
+    def ground(self, embeddings: Sequence[UInt8Array], prompts: Sequence[Prompt]) -> list[Detections]:
+        """All phrases on one picture."""
+        image = embeddings[0]
+        inputs = {
+            "image": image[None],
+            "phrases": texts([str(prompt.text) for prompt in prompts]),
+            "threshold": np.array([[self.threshold]], np.float32),
+        }
+        sequence: dict[str, Any] = {"sequence_id": self.stream, "sequence_start": True, "sequence_end": True}
+        ask = self.connection.infer(self.model, inputs, OUTPUTS, deadline=DEADLINE, **sequence)
+        return detections_of(self.connection.run(ask), image.shape[:2])
 
 
 def graphs_in(live: Live, version: int, work: Path) -> Path:

@@ -6,7 +6,6 @@ names them; that file is replaced atomically. `deployment.json` records what ser
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from sam3.errors import BadInput, Unavailable
 from sam3.files import atomic_write, read_json, write_json
+from sam3.locks import is_free
 from sam3.triton.canary import CANDIDATE, SHARE
 from sam3.triton.manifest import verify
 from sam3_agent.serving.model_configs import MODELS, PARTS, WHOLE, renamed, with_parameters
@@ -66,10 +66,8 @@ class Live:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as guard:
-            try:
-                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise Unavailable(f"{self.folder}: another deployment is under way. Wait for it.") from error
+            if not is_free(guard):
+                raise Unavailable(f"{self.folder}: another deployment is under way. Wait for it.")
             yield
 
     def sweep(self) -> None:

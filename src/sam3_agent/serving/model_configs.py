@@ -72,7 +72,9 @@ def graph_config(
     return config
 
 
-def whole_config(version: int, levels: int, settings: ServingSettings, weights: str = "") -> dict[str, Any]:
+def whole_config(
+    version: int, levels: int, backend: Backend, settings: ServingSettings, weights: str = ""
+) -> dict[str, Any]:
     """The configuration of `sam3`; `weights` is the checksum by which clients name what answers them."""
     return _base(WHOLE, version, settings) | {
         "backend": "python",
@@ -81,14 +83,14 @@ def whole_config(version: int, levels: int, settings: ServingSettings, weights: 
         "dynamic_batching": _batching(settings),
         "instance_group": [{"kind": "KIND_CPU", "count": 1}],  # one process, so that it has one cache
         "parameters": _parameters(
-            _pipeline(levels, settings)
+            _pipeline(levels, backend, settings)
             | {"response_cache_bytes": settings.response_cache_mb * 1_000_000, WEIGHTS: weights}
         ),
         "model_warmup": [_picture_warmup(settings)],
     }
 
 
-def video_config(version: int, levels: int, settings: ServingSettings) -> dict[str, Any]:
+def video_config(version: int, levels: int, backend: Backend, settings: ServingSettings) -> dict[str, Any]:
     """The configuration of `sam3_video`."""
     controls = [{"name": name, "control": [{"kind": kind} | how]} for name, (kind, how) in CONTROLS.items()]
     small = settings.model_copy(update={"image_cache_mb": max(1, settings.image_cache_mb // 4)})
@@ -107,7 +109,7 @@ def video_config(version: int, levels: int, settings: ServingSettings) -> dict[s
         },
         "instance_group": [{"kind": "KIND_CPU", "count": 1}],
         "parameters": _parameters(
-            _pipeline(levels, small)
+            _pipeline(levels, backend, small)
             | {"streams": settings.streams, "idle": settings.idle_seconds, "response_cache_bytes": 0}
         ),
     }
@@ -188,9 +190,11 @@ def _batching(settings: ServingSettings) -> dict[str, Any]:
     }
 
 
-def _pipeline(levels: int, settings: ServingSettings) -> dict[str, Any]:
+def _pipeline(levels: int, backend: Backend, settings: ServingSettings) -> dict[str, Any]:
     return PARTS | {
         "levels": levels,
+        "threads": settings.threads,
+        "own_parts_mb": settings.own_parts_mb if backend == "python" else 0,
         "batch": settings.batch,
         "image_cache_bytes": settings.image_cache_mb * 1_000_000,
         "text_cache_bytes": settings.text_cache_mb * 1_000_000,

@@ -29,8 +29,8 @@ CODE = (  # what the server-side models import, and nothing else of sam3
     "__init__.py", "errors.py", "files.py", "types.py", "pixels.py", "decoding.py", "tokenizer.py",
     "engines/__init__.py", "engines/answer.py", "engines/prompts.py",
     *(f"triton/{name}.py" for name in (
-        "__init__", "answer", "bls", "graph_model", "grounding", "manifest", "meters", "query", "recent", "streams",
-        "video_model", "whole_model",
+        "__init__", "answer", "bls", "graph_model", "grounding", "manifest", "meters", "own_parts", "query", "recent",
+        "streams", "video_model", "whole_model",
     )),
 )  # fmt: skip
 SHIM = '''"""Written by `sam3-agent package`: the code of this version lies beside this file."""
@@ -105,11 +105,10 @@ def write_package(
             _write_graph(fresh / configs.PARTS[graph], models[graph], built, number, config)
         levels = len(configs.tensors_of(models["fine_levels"])[1]) + 1
         record = read_json(graphs / "export.json")
-        whole = configs.whole_config(number, levels, settings, str(record["sha256"]))
+        whole = configs.whole_config(number, levels, backend, settings, str(record["sha256"]))
         _write_whole(fresh / configs.WHOLE, "whole_model", graphs, number, whole)
-        _write_whole(
-            fresh / configs.VIDEO, "video_model", graphs, number, configs.video_config(number, levels, settings)
-        )
+        video = configs.video_config(number, levels, backend, settings)
+        _write_whole(fresh / configs.VIDEO, "video_model", graphs, number, video)
         facts = {
             "version": number,
             "backend": backend,

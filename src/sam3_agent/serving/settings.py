@@ -31,6 +31,8 @@ class ServingSettings(Section):
         batch: most rows of one batch.
         threads: CPU threads of a graph, 0 for all.
         instances: copies of each graph on a GPU.
+        own_parts_mb: on a CPU, `sam3` and `sam3_video` run graphs that are smaller than this together in their own
+            processes: a copy of the weights each.
         image_cache_mb, text_cache_mb, response_cache_mb: embeddings and answers remembered by the whole model.
         idle_seconds: after which a silent video stream is forgotten; streams: open at a time.
     """
@@ -38,6 +40,7 @@ class ServingSettings(Section):
     batch: Positive
     threads: Annotated[int, Field(ge=0)]
     instances: Positive
+    own_parts_mb: Annotated[int, Field(ge=0)]
     queue: Queue
     image_cache_mb: Positive
     text_cache_mb: Positive

@@ -84,6 +84,12 @@ def reference(graphs: Path) -> OnnxEngine:
     return OnnxEngine(graphs, threshold=0.0, threads=1)
 
 
+@pytest.fixture(scope="session")
+def asking(serve: Callable[..., Served]) -> Served:
+    """A server whose whole models ask the parts, as on a GPU host: Triton counts what runs there."""
+    return serve({"own_parts_mb": 0})
+
+
 @pytest.fixture
 def engine(served: Served) -> Iterator[TritonEngine]:
     """The engine on the shared server."""
@@ -95,7 +101,18 @@ def engine(served: Served) -> Iterator[TritonEngine]:
 @pytest.fixture(params=["http", "grpc"])
 def infer(request: pytest.FixtureRequest, served: Served) -> Callable[..., dict[str, Any]]:
     """`infer(model, inputs, outputs, **options)` over HTTP and over gRPC."""
-    if request.param == "http":
+    return asker(request.param, served)
+
+
+@pytest.fixture(params=["http", "grpc"])
+def infer_asking(request: pytest.FixtureRequest, asking: Served) -> Callable[..., dict[str, Any]]:
+    """The same of the server whose parts are asked."""
+    return asker(request.param, asking)
+
+
+def asker(protocol: str, served: Served) -> Callable[..., dict[str, Any]]:
+    """`infer` of a server."""
+    if protocol == "http":
         import tritonclient.http as kind
 
         client: Any = kind.InferenceServerClient(served.server.addresses.http)

@@ -94,6 +94,51 @@ def test_deploy_and_rollback_under_load_lose_no_request(site: Served, control: C
     }
 
 
+def test_from_parts_of_its_own_to_parts_that_are_asked_and_back_no_request_is_lost(
+    site: Served, control: Control, settings: ServingSettings
+) -> None:
+    asking = settings.model_copy(update={"own_parts_mb": 0})
+    fresh = write_package(site.graphs, site.packages, "python", asking, source="tiny")
+    before = site.live.deployment().current
+    with Traffic(site, 2) as traffic:
+        assert put_live(control, site.live, fresh, NOWHERE) == Deployment(int(fresh.name), before)
+        assert serving(site) == f"['{fresh.name}']"
+        assert put_back(control, site.live) == Deployment(before)
+    assert traffic.errors == []
+    assert traffic.answers[fresh.name] > 0
+    site.live.remove(int(fresh.name))
+    shutil.rmtree(fresh)
+
+
+def spoil_code(package: Path, model: str, file: str, old: str, new: str) -> None:
+    """Code of one model that answers nonsense, with checksums that are right."""
+    code = next(package.glob(f"{model}/*/sam3/triton")) / file
+    text = code.read_text()
+    assert old in text
+    code.write_text(text.replace(old, new))
+    write_manifest(code.parent.parent.parent, version=int(package.name), model=model)
+    write_manifest(package, version=int(package.name), backend="python")
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "old", "new", "who"),
+    [
+        ("sam3_decoder", "graph_model.py", "values[k][start:end]", "values[k][start:end] * 0", "the parts"),
+        ("sam3_video", "answer.py", "[item.presence for", "[0.5 * item.presence for", "sam3_video"),
+    ],
+)
+def test_a_model_that_the_whole_one_does_not_ask_has_to_pass_the_gate_too(
+    site: Served, control: Control, settings: ServingSettings, model: str, file: str, old: str, new: str, who: str
+) -> None:
+    fresh = write_package(site.graphs, site.packages, "python", settings, source="tiny")
+    before = site.live.deployment().current
+    spoil_code(fresh, model, file, old, new)
+    with pytest.raises(BadCheckpoint, match=f"parity gate: {who} of version {fresh.name}"):
+        put_live(control, site.live, fresh, NOWHERE)
+    assert site.live.deployment().current == before
+    shutil.rmtree(fresh)
+
+
 def spoil_bytes(folder: Path) -> None:
     path = next(folder.glob("sam3_decoder/*/model.onnx"))
     data = bytearray(path.read_bytes())

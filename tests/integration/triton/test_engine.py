@@ -151,8 +151,23 @@ def test_bad_prompts_and_pictures_are_refused(engine: TritonEngine) -> None:
             engine.ground([embedding], [prompt])
     with pytest.raises(BadInput, match="in pairs"):
         engine.ground([embedding], PROMPTS)
-    with pytest.raises(BadInput, match="expected uint8"):
-        engine.encode([np.zeros((8, 8, 3), np.float32)])
+    for bad, says in [
+        (np.zeros((8, 8, 3), np.float32), "expected uint8"),
+        (np.zeros((8, 8, 4), np.uint8), r"\(H, W, 3\)"),
+        (np.zeros((0, 8, 3), np.uint8), "no pixels"),
+    ]:
+        with pytest.raises(BadInput, match=says):
+            engine.encode([bad])
+
+
+def test_long_phrases_clipped_boxes_and_full_slots_are_said(served: Served) -> None:
+    engine = TritonEngine(served.server.addresses.grpc, threshold=0.0)
+    [embedding] = engine.encode([picture(62)])
+    long, clipped = engine.ground([embedding] * 2, [Prompt("hen " * 40), Prompt("hen", BOX - [[200, 0, 0, 0]])])
+    assert any("cut to 30" in line for line in long.warnings)
+    assert any("clipped" in line for line in clipped.warnings)
+    assert any("object slots are used" in line for line in clipped.warnings)
+    engine.close()
 
 
 def test_a_picture_that_the_server_has_forgotten_is_sent_again(engine: TritonEngine, reference: OnnxEngine) -> None:

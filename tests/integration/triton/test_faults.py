@@ -81,6 +81,12 @@ def fragile(serve: Callable[..., Served], hang: Hang) -> Served:
     return serve(change=hang.prepare, limit=8, timeout_ms=1500)
 
 
+@pytest.fixture(scope="module")
+def slow_parts(serve: Callable[..., Served], hang: Hang) -> Served:
+    """The same, but its whole models ask the parts, which can be made to hang, and half a queue fits into a batch."""
+    return serve({"own_parts_mb": 0, "batch": 4}, change=hang.prepare, limit=8, timeout_ms=1500, preferred=[4])
+
+
 @pytest.fixture
 def connection(fragile: Served) -> Iterator[Connection]:
     made = Connection(fragile.server.addresses.grpc, at_once=1000)
@@ -152,6 +158,50 @@ def test_our_client_says_429_of_a_full_queue_and_503_of_a_server_that_is_away(
     assert (type(caught.value), status_of(caught.value)) == (ServerAway, 503)
 
 
+def test_who_comes_first_is_served_first_and_who_waits_too_long_is_refused(slow_parts: Served, hang: Hang) -> None:
+    """Priority 1 passes the full queue of priority 2; a place in a queue is held for 1.5 s and no longer."""
+    connection = Connection(slow_parts.server.addresses.grpc, at_once=1000)
+    urgent = Connection(slow_parts.server.addresses.grpc, priority=1)
+    done: list[str] = []
+    refused: list[str] = []
+
+    async def one(by: Connection, at: int, name: str) -> None:
+        asked = {"image": picture(7000 + at)[None], **question("hen")}
+        try:
+            await by.infer("sam3", asked, ["presence"], deadline=20, patient=False)
+            done.append(name)
+        except ServerFull as error:
+            refused.append(str(error))
+
+    async def crowd(seed: int) -> None:
+        await asyncio.gather(*(one(connection, seed + at, "later") for at in range(60)))
+
+    def start(work: Any, by: Connection) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, by._loop)
+
+    connection.run(one(connection, 98, "first"))
+    done.clear()
+    with hang("sam3_decoder"):
+        waiting, end = start(crowd(100), connection), time.monotonic() + 20
+        while not any("maximum queue size" in text for text in refused):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        first = start(one(urgent, 97, "urgent"), urgent)
+        time.sleep(0.2)
+        assert not first.done(), "accepted, where the others are refused"
+    first.result(30)
+    waiting.result(30)
+    assert done.index("urgent") < len(done) - 1, "came last, was not served last"
+    refused.clear()
+    with hang("sam3_decoder"):
+        late = start(crowd(200), connection)
+        time.sleep(2.5)
+    late.result(30)
+    assert any("timeout expired" in text for text in refused)
+    urgent.close()
+    connection.close()
+
+
 def test_http_says_503_when_the_queue_is_full(fragile: Served, hang: Hang) -> None:
     codes: list[int] = []
     body = (
@@ -185,8 +235,8 @@ def test_http_says_503_when_the_queue_is_full(fragile: Served, hang: Hang) -> No
     assert set(codes) == {200, 503}
 
 
-def test_a_hung_model_meets_the_deadline_and_is_forgiven(fragile: Served, hang: Hang) -> None:
-    engine = TritonEngine(fragile.server.addresses.grpc, deadline=1.0)
+def test_a_hung_model_meets_the_deadline_and_is_forgiven(slow_parts: Served, hang: Hang) -> None:
+    engine = TritonEngine(slow_parts.server.addresses.grpc, deadline=1.0)
     with hang("sam3_image_encoder"):
         start = time.monotonic()
         with pytest.raises((DeadlineMissed, ServerAway), match="Try again"):

@@ -48,6 +48,23 @@ def test_ready_means_warm(serve: Callable[..., Served]) -> None:
     started.server.stop()
 
 
+def test_small_parts_run_in_the_whole_models_own_process_and_answer_alike(
+    serve: Callable[..., Served], reference: OnnxEngine
+) -> None:
+    started = serve()
+    parts = [f"sam3_{part}" for part in ("image_encoder", "text_encoder", "decoder", "fine_levels", "mask_head")]
+    before = [started.metric("nv_inference_count", model=part) for part in parts]
+    engine = TritonEngine(started.server.addresses.grpc, threshold=0.0)
+    images, prompts = [picture(90), picture(91, 60, 40)], [Prompt("hen"), Prompt("goose", BOX)]
+    for one, other in zip(
+        engine.ground(engine.encode(images), prompts), reference.ground(reference.encode(images), prompts), strict=True
+    ):
+        assert_same(one, other)
+    assert [started.metric("nv_inference_count", model=part) for part in parts] == before, "nobody was asked"
+    engine.close()
+    started.server.stop()
+
+
 # -- every model
 
 
@@ -125,71 +142,71 @@ def test_nothing_found_is_an_empty_answer(infer: Infer) -> None:
 # -- batching and caches
 
 
-def test_requests_that_come_together_run_as_batches(served: Served, reference: OnnxEngine) -> None:
+def test_requests_that_come_together_run_as_batches(asking: Served, reference: OnnxEngine) -> None:
     images = [picture(100 + at, 40 + at % 3, 60) for at in range(24)]  # of different sizes
     names = ("nv_inference_exec_count", "nv_inference_count")
-    before = [served.metric(name, model="sam3_image_encoder") for name in names]
-    whole = served.metric("nv_inference_exec_count", model="sam3")
+    before = [asking.metric(name, model="sam3_image_encoder") for name in names]
+    whole = asking.metric("nv_inference_exec_count", model="sam3")
 
     async def all_at_once() -> list[Detections]:
-        engine = TritonEngine(served.server.addresses.grpc, threshold=0.0)
+        engine = TritonEngine(asking.server.addresses.grpc, threshold=0.0)
         embeddings = await engine.aencode(images)
         found = await engine.aground(embeddings, [Prompt("hen")] * len(images))
         await asyncio.to_thread(engine.close)
         return found
 
     found = asyncio.run(all_at_once())
-    runs = served.metric("nv_inference_exec_count", model="sam3_image_encoder") - before[0]
-    rows = served.metric("nv_inference_count", model="sam3_image_encoder") - before[1]
+    runs = asking.metric("nv_inference_exec_count", model="sam3_image_encoder") - before[0]
+    rows = asking.metric("nv_inference_count", model="sam3_image_encoder") - before[1]
     assert rows == 24
     assert runs <= 12, "a batch holds two pictures or more on average"
-    assert served.metric("nv_inference_exec_count", model="sam3") - whole <= 24, "48 requests"
-    stats = grpc.InferenceServerClient(served.server.addresses.grpc).get_inference_statistics("sam3", as_json=True)
+    assert asking.metric("nv_inference_exec_count", model="sam3") - whole <= 24, "48 requests"
+    stats = grpc.InferenceServerClient(asking.server.addresses.grpc).get_inference_statistics("sam3", as_json=True)
     assert max(int(row.get("batch_size", 0)) for row in stats["model_stats"][0]["batch_stats"]) >= 4
     for image, item in zip(images, found, strict=True):
         assert_same(item, reference.ground(reference.encode([image]), [Prompt("hen")])[0])
 
 
-def test_the_same_request_twice_is_answered_from_the_response_cache(served: Served, infer: Infer) -> None:
+def test_the_same_request_twice_is_answered_from_the_response_cache(asking: Served, infer_asking: Infer) -> None:
     inputs = {"image": picture(next(fresh))[None], **question("hen")}
-    first = infer("sam3", inputs, OUTPUTS)
+    first = infer_asking("sam3", inputs, OUTPUTS)
     hits, runs = (
-        served.metric("sam3_cache_total", model="sam3", kind="response", outcome="hit"),
-        served.metric("nv_inference_exec_count", model="sam3_decoder"),
+        asking.metric("sam3_cache_total", model="sam3", kind="response", outcome="hit"),
+        asking.metric("nv_inference_exec_count", model="sam3_decoder"),
     )
-    again = infer("sam3", inputs, OUTPUTS)
-    assert served.metric("sam3_cache_total", model="sam3", kind="response", outcome="hit") == hits + 1
-    assert served.metric("nv_inference_exec_count", model="sam3_decoder") == runs, "no graph ran"
+    again = infer_asking("sam3", inputs, OUTPUTS)
+    assert asking.metric("sam3_cache_total", model="sam3", kind="response", outcome="hit") == hits + 1
+    assert asking.metric("nv_inference_exec_count", model="sam3_decoder") == runs, "no graph ran"
     np.testing.assert_array_equal(first["boxes"], again["boxes"])
 
 
-def test_where_nothing_is_found_nothing_is_drawn(served: Served, infer: Infer) -> None:
+def test_where_nothing_is_found_nothing_is_drawn(asking: Served, infer_asking: Infer) -> None:
     def runs() -> list[float]:
-        return [served.metric("nv_inference_count", model=f"sam3_{part}") for part in ("fine_levels", "mask_head")]
+        return [asking.metric("nv_inference_count", model=f"sam3_{part}") for part in ("fine_levels", "mask_head")]
 
     inputs, before = {"image": picture(next(fresh))[None]}, runs()
-    infer("sam3", {**inputs, **question("hen", "duck", threshold=1.0)}, OUTPUTS)
+    infer_asking("sam3", {**inputs, **question("hen", "duck", threshold=1.0)}, OUTPUTS)
     assert runs() == before
-    infer("sam3", {**inputs, **question("hen", "duck")}, OUTPUTS)
+    infer_asking("sam3", {**inputs, **question("hen", "duck")}, OUTPUTS)
     assert runs() == [before[0] + 1, before[1] + 2], "finer levels once a picture, masks once a pair"
-    infer("sam3", {**inputs, **question("goose")}, OUTPUTS)
+    infer_asking("sam3", {**inputs, **question("goose")}, OUTPUTS)
     assert runs() == [before[0] + 1, before[1] + 3]
 
 
-def test_a_second_phrase_on_a_picture_skips_the_image_encoder(served: Served, reference: OnnxEngine) -> None:
-    engine = TritonEngine(served.server.addresses.grpc, threshold=0.0)
+def test_a_second_phrase_on_a_picture_skips_the_image_encoder(asking: Served, reference: OnnxEngine) -> None:
+    engine = TritonEngine(asking.server.addresses.grpc, threshold=0.0)
     image = picture(6)
     [embedding] = engine.encode([image])
-    runs = served.metric("nv_inference_count", model="sam3_image_encoder")
-    texts_run = served.metric("nv_inference_count", model="sam3_text_encoder")
-    hits = served.metric("sam3_cache_total", model="sam3", kind="image", outcome="hit")
+    runs = asking.metric("nv_inference_count", model="sam3_image_encoder")
+    texts_run = asking.metric("nv_inference_count", model="sam3_text_encoder")
+    hits = asking.metric("sam3_cache_total", model="sam3", kind="image", outcome="hit")
     [one] = engine.ground([embedding], [Prompt("a goose")])
     [other] = engine.ground(engine.encode([image.copy()]), [Prompt("a goat")])
-    assert served.metric("nv_inference_count", model="sam3_image_encoder") == runs
-    assert served.metric("sam3_cache_total", model="sam3", kind="image", outcome="hit") >= hits + 2
-    assert served.metric("nv_inference_count", model="sam3_text_encoder") == texts_run + 2
+    assert asking.metric("nv_inference_count", model="sam3_image_encoder") == runs
+    assert asking.metric("sam3_cache_total", model="sam3", kind="image", outcome="hit") >= hits + 2
+    assert asking.metric("nv_inference_count", model="sam3_text_encoder") == texts_run + 2
     engine.ground(engine.encode([picture(7)]), [Prompt("a goose")])
-    assert served.metric("nv_inference_count", model="sam3_text_encoder") == texts_run + 2, "a known phrase"
+    assert asking.metric("nv_inference_count", model="sam3_text_encoder") == texts_run + 2, "a known phrase"
     held = reference.encode([image])
     assert_same(one, reference.ground(held, [Prompt("a goose")])[0])
     assert_same(other, reference.ground(held, [Prompt("a goat")])[0])
