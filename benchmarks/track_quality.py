@@ -5,8 +5,9 @@
 The clips are moving photographed cut-outs over photographs with occlusion, exits and camera shake (`sam3.scenes.moving`);
 the detector knows the truth and blurs it (`sam3.scenes.truth`). The reference is plain ByteTrack on every frame's
 detections. With `--costs` a real engine works at each look for its time alone, so that the ratio of times is that of real
-runs; HOTA and its kin are TrackEval's, on masks. Each clip is followed both ways, one after the other, and is kept in `--pieces`
-when it is done: interrupt the command and run it again, and it goes on with the next clip.
+runs; HOTA and its kin are TrackEval's, on masks. Each clip is followed both ways side by side, frame by frame: `time_ratio` is by the
+clock on the wall, `processor_ratio` by processor seconds, which a busy machine does not blur. A clip is kept in `--pieces` when it is
+done: interrupt the command and run it again, and it goes on with the next one.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.track_scores import Scores, evaluate
-from sam3.scenes.moving import MovingOptions, MovingScene, moving_scene
+from sam3.scenes.moving import MovingOptions, moving_scene
 from sam3.scenes.truth import Noise, TruthEngine
 from sam3.types import Engine, Prompt
 from sam3_agent.video.cadence import Cadence
 from sam3_agent.video.carry import CarryTracker
 from sam3_agent.video.frames import Frame
+
+WAYS = ("reference", "carried")
 
 
 def reference(engine: TruthEngine, phrases: list[str], rate: float) -> Any:
@@ -67,37 +70,39 @@ def carried(engine: TruthEngine, phrases: list[str], rate: float, every: int) ->
     return step
 
 
-def play(scene: MovingScene, step: Any, engine: TruthEngine) -> tuple[Scores, float]:
-    """The scores of one clip and the seconds that tracking took."""
-    scores, spent = Scores(), 0.0
-    names = {thing: (cutout.concept,) for thing, cutout in enumerate(scene.cutouts, start=1)}
-    for number in range(len(scene)):
-        shot = scene.frame(number)
-        engine.show(shot.image, shot.masks, names, shot.shares)
-        frame = Frame(number, number / scene.options.rate, shot.image)
-        start = time.perf_counter()
-        found = step(frame)
-        spent += time.perf_counter() - start
-        scores.add(shot.masks, found)
-    return scores, spent
-
-
-WAYS = ("reference", "carried")
-
-
 def one_clip(seed: int, every: int, costs: Engine | None, options: MovingOptions) -> dict[str, Any]:
-    """A clip both ways: what TrackEval needs, and the seconds that each took."""
+    """A clip both ways, frame by frame side by side, so that whatever else the machine does slows both alike."""
     scene = moving_scene(seed, options=options)
     phrases = list(dict.fromkeys(cutout.concept for cutout in scene.cutouts))
+    names = {thing: (cutout.concept,) for thing, cutout in enumerate(scene.cutouts, start=1)}
+    engines = {name: TruthEngine(Noise(), seed=seed, costs=costs) for name in WAYS}
+    steps = {
+        "reference": reference(engines["reference"], phrases, options.rate),
+        "carried": carried(engines["carried"], phrases, options.rate, every),
+    }
+    scores = {name: Scores() for name in WAYS}
+    spent = {name: np.zeros(2) for name in WAYS}
+    for number in range(len(scene)):
+        shot = scene.frame(number)
+        frame = Frame(number, number / options.rate, shot.image)
+        for name in WAYS[:: -1 if number % 2 else 1]:
+            engines[name].show(shot.image, shot.masks, names, shot.shares)
+            before = clocks()
+            found = steps[name](frame)
+            spent[name] += clocks() - before
+            scores[name].add(shot.masks, found)
     piece: dict[str, Any] = {"seed": seed, "every": every, "frames": options.frames}
     for name in WAYS:
-        engine = TruthEngine(Noise(), seed=seed, costs=costs)
-        made = reference(engine, phrases, options.rate) if name == "reference" else None
-        step = made or carried(engine, phrases, options.rate, every)
-        scores, seconds = play(scene, step, engine)
-        similarity = [np.round(one, 5).tolist() for one in scores.similarity]
-        piece[name] = {"seconds": seconds, "truth": scores.truth, "found": scores.found, "similarity": similarity}
+        one = scores[name]
+        similarity = [np.round(rows, 5).tolist() for rows in one.similarity]
+        times = dict(zip(("seconds", "processor_seconds"), spent[name].tolist(), strict=True))
+        piece[name] = {**times, "truth": one.truth, "found": one.found, "similarity": similarity}
     return piece
+
+
+def clocks() -> np.ndarray:
+    """(2,) seconds on the wall, and of this process on all cores."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def scores_of(piece: dict[str, Any]) -> Scores:
@@ -116,9 +121,9 @@ def compare(
     from sam3.files import write_json
 
     kept: dict[str, list[Scores]] = {name: [] for name in WAYS}
-    spent = dict.fromkeys(WAYS, 0.0)
+    spent = {name: np.zeros(2) for name in WAYS}
     for seed in range(clips):
-        place = folder / f"clip-{seed}-{every}-{options.frames}-{'real' if costs else 'own'}.json" if folder else None
+        place = folder / f"pair-{seed}-{every}-{options.frames}-{'real' if costs else 'own'}.json" if folder else None
         if place is not None and place.is_file():
             piece = json.loads(place.read_text())
         else:
@@ -128,12 +133,14 @@ def compare(
         print(f"clip {seed + 1} of {clips}", *(f"{name} {piece[name]['seconds']:.0f} s" for name in WAYS), flush=True)
         for name in WAYS:
             kept[name].append(scores_of(piece[name]))
-            spent[name] += piece[name]["seconds"]
+            spent[name] += piece[name]["seconds"], piece[name]["processor_seconds"]
     scored = {name: {k: round(v, 4) for k, v in evaluate(rows).items()} for name, rows in kept.items()}
+    ratios = spent["carried"] / spent["reference"]
     return {
         **scored,
         "hota_kept": round(scored["carried"]["HOTA"] / max(scored["reference"]["HOTA"], 1e-9), 4),
-        "time_ratio": round(spent["carried"] / spent["reference"], 4),
+        "time_ratio": round(float(ratios[0]), 4),
+        "processor_ratio": round(float(ratios[1]), 4),
         "clips": clips,
         "frames": clips * options.frames,
         "every": every,

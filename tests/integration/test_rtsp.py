@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,21 @@ from sam3_agent.video.sources import source_of
 
 RATE = 15
 SYSTEM_PYTHON = "/usr/bin/python3"
+# prints for how long, in seconds, a thread that only wants to wake up was kept from it on any core, once nobody writes
+HOLD_UPS = """
+import os, sys, threading, time
+late = {core: 0.0 for core in os.sched_getaffinity(0)}
+def wake(core):
+    os.sched_setaffinity(0, {core})
+    while True:
+        begun = time.monotonic()
+        time.sleep(0.002)
+        late[core] = max(late[core], time.monotonic() - begun - 0.002)
+for core in late:
+    threading.Thread(target=wake, args=(core,), daemon=True).start()
+sys.stdin.read()
+print(max(late.values()))
+"""
 
 
 def bindings() -> bool:
@@ -105,6 +121,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.held_up = 0.0
 
     def __call__(self, frame: Frame, result: FrameResult) -> None:
         now = time.monotonic()
@@ -129,15 +146,28 @@ def drawn_at(pixels: np.ndarray) -> float:
 def streaming(port: int, engine: Any = None, every: float = 0.5) -> Iterator[tuple[Stream, Seen]]:
     source, seen = source_of(f"rtsp://127.0.0.1:{port}/barn", hosts={"127.0.0.1"}), Seen()
     tracker = CarryTracker(engine or OrangeEngine(), ["square"], Cadence(seconds=every), rate=RATE)
-    with Stream(Capture(source, first_wait=0.2), tracker, ["square"], shown=seen) as stream:
-        yield stream, seen
+    watch = [sys.executable, "-c", HOLD_UPS]
+    with subprocess.Popen(watch, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as machine:
+        with Stream(Capture(source, first_wait=0.2), tracker, ["square"], shown=seen) as stream:
+            yield stream, seen
+        seen.held_up = float(machine.communicate()[0])
+
+
+def assert_never_old(seen: Seen) -> None:
+    """No frame is older than two frame intervals and the inference when it is shown, but for what the machine took."""
+    late = seen.column("age") - seen.column("inference") - 2 / RATE
+    at = int(late.argmax())
+    assert late[at] <= 0.005 + seen.held_up, (
+        f"frame {at} of {len(late)} was {late[at]:.3f} s too old, the machine slept {seen.held_up:.3f} s: {np.sort(late)[-5:]}"
+    )
 
 
 def test_the_shown_frame_is_never_old_and_the_delay_does_not_grow(camera: Camera) -> None:
     with streaming(camera.port) as (stream, seen):
-        stream.run(seconds=8)
-    assert len(seen.rows) > 5 * RATE
-    assert (seen.column("age") <= 2 / RATE + seen.column("inference") + 0.005).all()
+        stream.run(seconds=30, frames=6 * RATE)
+    assert len(seen.rows) == 6 * RATE
+    assert np.median(np.diff(seen.column("taken"))) < 1.5 / RATE, "as fast as the camera"
+    assert_never_old(seen)
     delay = seen.column("delay")[RATE:]
     assert np.median(delay[-RATE:]) < np.median(delay[:RATE]) + 0.05 and np.percentile(delay, 95) < 0.5
     assert {tuple(row["ids"]) for row in seen.rows[5:]} == {(1,)}
@@ -147,8 +177,8 @@ def test_a_slow_tracker_drops_frames_and_stays_at_the_present(camera: Camera) ->
     with streaming(camera.port, OrangeEngine(0.3), every=0.0) as (stream, seen):
         stream.run(seconds=8)
         assert stream.capture.counts.dropped > 2 * RATE
-    age, inference = seen.column("age"), seen.column("inference")
-    assert (age <= 2 / RATE + inference + 0.005).all() and inference.mean() > 0.29
+    assert_never_old(seen)
+    assert seen.column("inference").mean() > 0.29
     delay = seen.column("delay")[4:]
     assert delay[-4:].mean() < delay[:4].mean() + 0.1, "no growing delay"
 
@@ -168,7 +198,7 @@ def test_a_camera_that_drops_out_comes_back(camera: Camera) -> None:
     assert silent - before < RATE and len(seen.rows) >= silent + RATE - 1
     numbers = seen.column("number")
     assert (np.diff(numbers) > 0).all(), "numbers go on"
-    assert (seen.column("age") <= 2 / RATE + seen.column("inference") + 0.005).all()
+    assert_never_old(seen)
 
 
 def test_another_size_in_mid_stream_is_followed_on(camera: Camera) -> None:

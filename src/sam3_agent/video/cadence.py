@@ -13,6 +13,7 @@ from sam3.errors import BadInput
 
 CUT = 0.12  # mean change of brightness between two frames that means another scene
 SMOOTHING = 0.2
+SLOWEST = 3600.0  # seconds from look to look, at most
 LONGEST = 300  # frames that things are carried at most
 
 
@@ -40,8 +41,8 @@ class Cadence:
     def __post_init__(self) -> None:
         if self.every is not None and self.every < 1:
             raise BadInput(f"every {self.every}: expected a number of frames, 1 or more.", field="every")
-        if not self.seconds >= 0:
-            raise BadInput(f"every {self.seconds} s: expected seconds, 0 or more.", field="every")
+        if not 0 <= self.seconds <= SLOWEST:
+            raise BadInput(f"every {self.seconds} s: expected seconds, 0 to {SLOWEST:.0f}.", field="every")
         if self.budget_ms is not None and not self.budget_ms > 0:
             raise BadInput(f"budget of {self.budget_ms} ms: expected more than 0.", field="budget_ms")
 

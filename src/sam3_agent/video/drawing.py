@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 
 from sam3.types import UInt8Array
@@ -53,7 +55,8 @@ def _label(canvas: UInt8Array, text: str, corner: tuple[int, int], colour: tuple
     """Dark letters on a patch of colour that stays inside the picture."""
     import cv2
 
-    text = text.encode("ascii", "replace").decode()  # OpenCV's letters know no others
+    plain = unicodedata.normalize("NFKD", text)  # OpenCV's letters are ASCII: an accent is left out
+    text = "".join(letter for letter in plain if not unicodedata.combining(letter)).encode("ascii", "replace").decode()
     scale = max(0.38, min(canvas.shape[:2]) / 1100)
     (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     x = int(np.clip(corner[0], 0, max(0, canvas.shape[1] - width - 6)))

@@ -6,7 +6,9 @@ A run that was stopped goes on: the record's last lines say where every track wa
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -22,14 +24,15 @@ from sam3_agent.video.reading import FOLDER_RATE, VideoFacts, read_frames
 from sam3_agent.video.results import Record, from_row, header_of, rows
 from sam3_agent.video.resuming import Known, resumed
 from sam3_agent.video.safety import VideoLimits
-from sam3_agent.video.sources import Source
+from sam3_agent.video.sources import Source, frame_files
 from sam3_agent.video.writing import VideoWriter
 
 if TYPE_CHECKING:
     from sam3_agent.video.live.capture import Capture
 
+MARKED = 1 << 18  # bytes at either end of a file that its mark is made from
 CAMERA_SECONDS = 20.0  # that a camera has for its first frame
-LIVE_RATE = 15.0  # frames a second of a camera's drawn video; the record has the true times
+LIVE_RATE = 15.0  # frames a second that a camera's drawn video speaks of; its frames stand at their true times
 Progress = Callable[[int], None]
 
 
@@ -46,16 +49,31 @@ def header(
     source: Source, known: VideoFacts, phrases: Sequence[str], span: Span, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """The first line of a record: what makes two runs the same run."""
-    file = Path(source.address)
     return {
         "video": source.name,
-        "bytes": file.stat().st_size if file.is_file() else None,
+        **_mark(source),
         "phrases": list(phrases),
         **{name: value for name, value in asdict(known).items() if name in ("width", "height", "rate", "frames")},
         "start": span.start,
         "end": None if math.isinf(span.end) else span.end,
         **settings,
     }
+
+
+def _mark(source: Source) -> dict[str, Any]:
+    """What tells a file or folder from another of the same name: its bytes, and a hash of some of them."""
+    if source.live:
+        return {"bytes": None, "mark": None}
+    path, mark = Path(source.address), hashlib.blake2b(digest_size=8)
+    files = frame_files(path) if source.kind == "folder" else [path]
+    sizes = [file.stat().st_size for file in files]
+    mark.update(json.dumps([[file.name for file in files[:-1]], sizes]).encode())
+    for file, size in ((files[0], sizes[0]), (files[-1], sizes[-1])) if files else ():
+        with file.open("rb") as stream:
+            mark.update(stream.read(MARKED))
+            stream.seek(max(0, size - MARKED))
+            mark.update(stream.read(MARKED))
+    return {"bytes": sum(sizes), "mark": mark.hexdigest()}
 
 
 def follow_file(
@@ -111,7 +129,7 @@ def write_formats(
         with VideoWriter(made[-1], known["rate"], (known["width"], known["height"])) as video:
             for done, (frame, result) in enumerate(_together(record, source, span, limits), start=1):
                 caption = f"{_clock(frame.time)}  {len(result.seen)}"
-                video.add(draw_tracks(frame.pixels, result.seen, caption))
+                video.add(draw_tracks(frame.pixels, result.seen, caption), frame.time)
                 progress(done)
     return made
 
@@ -148,7 +166,7 @@ def follow_camera(
                     result = tracker.update(frame)
                     record.add(replace(result, number=record.done))
                     if video is not None:
-                        video.add(draw_tracks(frame.pixels, result.seen, _clock(frame.time)))
+                        video.add(draw_tracks(frame.pixels, result.seen, _clock(frame.time)), frame.time)
                     progress(record.done)
         finally:
             record.close()

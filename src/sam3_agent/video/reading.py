@@ -137,6 +137,11 @@ def _opened(source: Source, limits: VideoLimits) -> Any:
         container.close()
         raise BadInput(f"{source.name}: holds no video stream. Give a video file.", field="video")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        container.close()
+        raise BadInput(
+            f"{source.name}: coded in a way that nothing here can decode. Convert it to H.264.", field="video"
+        )
     stream.thread_type = "AUTO"
     stream.codec_context.options = bounded(limits)
     try:

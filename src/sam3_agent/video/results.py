@@ -2,7 +2,7 @@
 
 The first line says what the run was (video, phrases, settings); then one line a frame:
 `{"frame", "time", "detected", "presence", "tracks": [{"id", "label", "score", "box", "rle"}]}`. Boxes are xyxy pixels, masks COCO RLE.
-Every line is flushed; a line cut off by a crash is cut away when the run goes on.
+Every line is flushed; a line cut off by a crash is cut away when the run goes on. While one run writes, no other may.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from sam3.errors import BadInput
+from sam3.files import disk_named
+from sam3.locks import sole_writer
 from sam3.types import BoolArray
 from sam3_agent.execution.outcome import TrackedDetections
 from sam3_agent.video.frames import FrameResult
@@ -76,7 +79,7 @@ class Record:
         fresh: forget what is there.
 
     Raises:
-        BadInput: the file is another run's, or cannot be written.
+        BadInput: the file is another run's, is being written by one, or cannot be written.
     """
 
     def __init__(self, path: Path, header: dict[str, Any], *, fresh: bool = False) -> None:
@@ -88,22 +91,18 @@ class Record:
             raise BadInput(
                 f"{path.parent}: cannot be made ({error.strerror}). Give another --out.", field="out"
             ) from error
-        if path.exists() and not fresh and path.stat().st_size:
-            self._mend()
-            known = next(_lines(path), None)
-            if known is not None and known != json.loads(json.dumps(header)):
-                differing = ", ".join(sorted(k for k in {*known, *header} if known.get(k) != header.get(k)))
-                raise BadInput(
-                    f"{path}: of another run ({differing} differ). Give another --out, or --fresh to begin anew.",
-                    field="out",
-                )
-            self.done = sum(1 for _ in _lines(path)) - 1 if known is not None else 0
         try:
-            self._stream = path.open("a" if self.done > 0 else "w", encoding="utf-8")
+            self._stream = path.open("a", encoding="utf-8", errors="backslashreplace")  # names need not be UTF-8
         except OSError as error:
             raise BadInput(f"{path}: cannot be written ({error.strerror}). Give another --out.", field="out") from error
-        if self.done <= 0:
-            self.done = 0
+        try:
+            sole_writer(self._stream, path, "run")
+            begun = not fresh and self._known()
+        except BaseException:
+            self._stream.close()
+            raise
+        if not begun:
+            self._stream.truncate(0)
             self._put(header)
 
     def add(self, result: FrameResult) -> None:
@@ -117,13 +116,43 @@ class Record:
 
     def close(self) -> None:
         """No more frames."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
+        try:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        finally:
+            self._stream.close()
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _put(self, value: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
-        self._stream.flush()
+        with disk_named(self.path):
+            self._stream.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+            self._stream.flush()
+
+    def _known(self) -> bool:
+        """Whether the file holds this very run; how many of its frames are done."""
+        self._mend()
+        known = next(_lines(self.path), None)
+        if known is None:
+            return False
+        done, now = sum(1 for _ in _lines(self.path)) - 1, json.loads(json.dumps(self.header))
+        if known != now:
+            if not done:  # it stopped before its first frame, perhaps over an option that was wrong
+                return False
+            was = known if isinstance(known, dict) else {}
+            differing = ", ".join(sorted(k for k in {*was, *now} if was.get(k) != now.get(k)))
+            raise BadInput(
+                f"{self.path}: of another run ({differing} differ). Give another --out, or --fresh to begin anew.",
+                field="out",
+            )
+        self.done = done
+        return True
 
     def _mend(self) -> None:
         """Cut away a last line that was not finished."""
@@ -161,7 +190,7 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _lines(path: Path) -> Iterator[Any]:
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8", errors="replace") as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 yield json.loads(line)

@@ -21,6 +21,7 @@ CODECS = (
     "h264,hevc,mpeg4,msmpeg4,msmpeg4v2,msmpeg4v1,mpeg1video,mpeg2video,mjpeg,vp8,vp9,av1,libdav1d,libaom-av1,"
     "prores,rawvideo,ffv1,png,h263,wmv1,wmv2"
 )  # those that people's files hold; FFmpeg knows hundreds
+RTSP_PORTS = {"rtsp": 554, "rtsps": 322}  # where an address does not say, as FFmpeg has it
 HOSTS_VARIABLE = "SAM3_RTSP_HOSTS"
 
 
@@ -105,7 +106,7 @@ def check_rtsp(url: str, hosts: Collection[str]) -> str:
     """
     try:
         parts = urlsplit(url)
-        host, port = (parts.hostname or "").lower(), parts.port or 554
+        host, port = (parts.hostname or "").lower(), parts.port or RTSP_PORTS.get(parts.scheme, 554)
     except ValueError as error:
         raise BadInput(f"the camera's address cannot be read ({error}). Expected rtsp://host/path.") from error
     if parts.scheme not in ("rtsp", "rtsps") or not host or any(c.isspace() or not c.isprintable() for c in url):

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from sam3.errors import BadInput
+from sam3.images import is_picture
 from sam3_agent.video.safety import SUFFIXES, allowed_hosts, check_rtsp
 
 Kind = Literal["file", "folder", "webcam", "rtsp"]
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +82,5 @@ def looks_like_video(text: object) -> bool:
 def frame_files(folder: Path) -> list[Path]:
     """The pictures of a folder, frame2 before frame10. Links that lead out of the folder are left out."""
     inside = folder.resolve()
-    found = [p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.resolve().is_relative_to(inside)]
+    found = [p for p in folder.iterdir() if is_picture(p) and p.resolve().is_relative_to(inside)]
     return sorted(found, key=lambda p: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", p.name)])

@@ -60,22 +60,13 @@ def track(
         _live(source, tracker, folder, phrases, span, settings, wanted, fresh)
         return
     known = facts(source, rate=fps)
-    folder = out or Path("tracks") / Path(source.name).stem
-    settings = {
-        "method": method,
-        "checkpoint": checkpoint,
-        "every": every,
-        "budget_ms": budget_ms,
-        "threshold": threshold,
-    }
     record = Record(folder / "results.jsonl", header(source, known, phrases, span, settings), fresh=fresh)
-    tracker = make_tracker(method, checkpoint, engine, phrases, cadence, known.rate, threshold)
-    with _bar() as bar:
+    with record, _bar() as bar:  # the record stays this run's alone until the formats are made from it
+        tracker = make_tracker(method, checkpoint, engine, phrases, cadence, known.rate, threshold)
         task = bar.add_task("follow", total=_total(known, span))
         try:
             follow_file(source, tracker, record, span, progress=lambda done: bar.update(task, completed=done))
         finally:
-            record.close()
             if hasattr(tracker, "close"):
                 tracker.close()
         drawing = bar.add_task("write", total=record.done)
@@ -160,11 +151,16 @@ def phrases_of(things: list[str]) -> list[str]:
     """The names, each once.
 
     Raises:
-        BadInput: one is empty.
+        BadInput: one is empty, or not text.
     """
     phrases = list(dict.fromkeys(" ".join(thing.split()) for thing in things))
     if not all(phrases):
         raise BadInput("an empty name cannot be followed. Name a thing.", field="things")
+    for phrase in phrases:
+        try:
+            phrase.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(f"{phrase!r}: not UTF-8 text. Name a thing.", field="things") from error
     return phrases
 
 
@@ -209,4 +205,4 @@ def _report(record: Any, made: list[Path]) -> None:
     told = ", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing"
     print(f"{record.done} frames; followed: {told}")
     for path in (record.path, *made):
-        print(path)
+        print(str(path).encode("utf-8", "backslashreplace").decode())  # a file's name need not be UTF-8

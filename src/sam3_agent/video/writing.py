@@ -14,6 +14,7 @@ import numpy as np
 from sam3.errors import BadInput, Unavailable
 from sam3.types import UInt8Array
 
+TICK = Fraction(1, 60_000)  # second; MPEG-4 knows no finer one, and the usual rates are whole numbers of it
 ENCODERS = ("libx264", "libopenh264", "mpeg4")  # what builds of FFmpeg have, best first
 
 
@@ -46,12 +47,20 @@ class VideoWriter:
         self._container = av.open(self._temporary, "w", options={"movflags": "faststart"})
         stream: Any = self._container.add_stream(encoder, rate=Fraction(rate).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = *self._size, "yuv420p"
+        stream.codec_context.time_base = TICK
         if encoder == "libx264":
             stream.options = {"preset": "veryfast", "crf": "23"}
-        self._stream = stream
+        self._stream, self._rate = stream, rate
+        self._first: float | None = None
+        self._count, self._at = 0, -1
 
-    def add(self, pixels: UInt8Array) -> None:
-        """The next frame, uint8 RGB (H, W, 3); another size is scaled."""
+    def add(self, pixels: UInt8Array, time: float | None = None) -> None:
+        """The next frame.
+
+        Args:
+            pixels: uint8 RGB (H, W, 3); another size is scaled.
+            time: when it is shown, seconds; the first frame's is the start. By the rate when None.
+        """
         import av
         import cv2
 
@@ -59,6 +68,11 @@ class VideoWriter:
         if abs(pixels.shape[0] - height) > 1 or abs(pixels.shape[1] - width) > 1:
             pixels = np.asarray(cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA), np.uint8)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
+        seconds = self._count / self._rate if time is None else time
+        self._first = seconds if self._first is None else self._first
+        self._at = max(self._at + 1, round((seconds - self._first) / TICK))  # players want time to go on
+        self._count += 1
+        picture.pts, picture.time_base = self._at, TICK
         self._container.mux(self._stream.encode(picture))
 
     def __enter__(self) -> VideoWriter:

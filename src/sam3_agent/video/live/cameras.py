@@ -1,6 +1,6 @@
 """One connection to a live source: frames until it breaks. `capture.py` connects again.
 
-RTSP goes over TCP through FFmpeg with nothing but RTSP's own protocols permitted and a deadline on every read.
+RTSP goes over TCP through FFmpeg with nothing but RTSP's own protocols permitted, a deadline on every read, and a tether.
 A file can stand in for a camera: its frames come at its own pace, and start again where it is to loop.
 """
 
@@ -13,14 +13,15 @@ from typing import Any
 
 from sam3.errors import Unavailable
 from sam3.types import UInt8Array
+from sam3_agent.video.live.tether import OPEN_SECONDS, Tether
 from sam3_agent.video.reading import bounded, read_frames, rgb, webcam
 from sam3_agent.video.safety import CODECS, VideoLimits, check_shape
 from sam3_agent.video.sources import Source
 
-OPEN_SECONDS, READ_SECONDS = 10.0, 5.0
+READ_SECONDS = 5.0
 RTSP_OPTIONS = {
     "rtsp_transport": "tcp",
-    "protocol_whitelist": "rtsp,rtp,tcp,tls",
+    "protocol_whitelist": "rtsp,rtp,tcp",
     "format_whitelist": "rtsp,rtp,sdp",
     "codec_whitelist": CODECS,
     "fflags": "nobuffer",
@@ -53,21 +54,27 @@ def _rtsp(source: Source, damaged: Damage, read_seconds: float) -> Pictures:
     import av
 
     limits = VideoLimits()
-    try:
-        container = av.open(source.address, options=dict(RTSP_OPTIONS), timeout=(OPEN_SECONDS, read_seconds))
-    except (av.FFmpegError, ValueError, OSError) as error:
-        raise Unavailable(f"{source.name}: does not answer ({_why(error, source)}). Is the camera on?") from error
-    try:
-        if not container.streams.video:
-            raise Unavailable(f"{source.name}: sends no video.")
-        stream = container.streams.video[0]
-        stream.codec_context.options = bounded(limits)
-        for picture in _pictures(container, stream, damaged, source):
-            check_shape(picture.width, picture.height, limits, source.name)
-            yield rgb(picture)
-    finally:
-        with suppress(Exception):  # a connection that broke may not close cleanly
-            container.close()
+    with Tether(source) as tether:
+        try:
+            container = av.open(tether.address, options=dict(RTSP_OPTIONS), timeout=(OPEN_SECONDS, read_seconds))
+        except (av.FFmpegError, ValueError, OSError) as error:
+            if tether.moved:
+                raise Unavailable(f"{source.name}: sends its viewers to another address. Name that one.") from error
+            said = _why(error, tether.address)
+            raise Unavailable(f"{source.name}: does not answer ({said}). Is the camera on?") from error
+        try:
+            if not container.streams.video:
+                raise Unavailable(f"{source.name}: sends no video.")
+            stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise Unavailable(f"{source.name}: sends video that nothing here can decode. Set it to H.264.")
+            stream.codec_context.options = bounded(limits)
+            for picture in _pictures(container, stream, damaged, source):
+                check_shape(picture.width, picture.height, limits, source.name)
+                yield rgb(picture)
+        finally:
+            with suppress(Exception):  # a connection that broke may not close cleanly
+                container.close()
     raise Unavailable(f"{source.name}: the camera ended the stream.")
 
 
@@ -79,7 +86,7 @@ def _pictures(container: Any, stream: Any, damaged: Damage, source: Source) -> I
         try:
             packet = next(packets, None)
         except av.FFmpegError as error:
-            raise Unavailable(f"{source.name}: broke off ({_why(error, source)}).") from error
+            raise Unavailable(f"{source.name}: broke off ({_why(error, source.address)}).") from error
         if packet is None:
             return
         if packet.is_corrupt:
@@ -103,5 +110,5 @@ def _paced(source: Source, loop: bool) -> Pictures:
             return
 
 
-def _why(error: Exception, source: Source) -> str:
-    return str(getattr(error, "strerror", None) or error).replace(source.address, source.name)[:120]
+def _why(error: Exception, address: str) -> str:
+    return str(getattr(error, "strerror", None) or error).replace(address, "the camera")[:120]  # it may hold a password

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,41 @@ def test_the_drawn_video_has_every_frame_and_shows_the_tracks(clip: Path, crossi
     inside = crossing.frame(0)[1][1]
     assert changed[inside].mean() > 1.5 * changed[~inside].mean()
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_frames_that_do_not_come_evenly_are_drawn_at_their_times(tmp_path: Path, crossing: Stage) -> None:
+    import av
+
+    times = [0.0, 0.1, 0.15, 0.9, 1.0, 2.5]
+    with av.open(str(tmp_path / "phone.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, time in enumerate(times):
+            picture = av.VideoFrame.from_ndarray(crossing.frame(number)[0], format="rgb24")
+            picture.pts, picture.time_base = round(1000 * time), Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    source = source_of(tmp_path / "phone.mp4")
+    record = run(source, crossing, tmp_path)
+    [drawn] = write_formats(record.path, source, ["video"], Span())
+    assert [row["time"] for row in record.rows()] == pytest.approx(times, abs=0.002)
+    assert [frame.time for frame in read_frames(source_of(drawn))] == pytest.approx(times, abs=0.002)
+
+
+def test_other_pictures_of_the_same_name_are_another_run(tmp_path: Path) -> None:
+    from PIL import Image
+
+    heads = []
+    for grey, camera in enumerate(("north", "south")):
+        folder = tmp_path / camera / "frames"
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(np.full((32, 32, 3), 100 * grey, np.uint8)).save(folder / f"{number}.bmp")
+        source = source_of(folder)
+        heads.append(header(source, facts(source), ["duck"], Span(), {}))
+    assert heads[0]["video"] == heads[1]["video"] and heads[0]["bytes"] == heads[1]["bytes"] > 0
+    assert heads[0] != heads[1]
 
 
 class Forgetting:
@@ -180,7 +216,17 @@ def test_the_verb_stream_plays_a_file_in_a_cameras_place(
     assert {(event["event"], event["label"]) for event in events} >= {("appeared", "duck"), ("appeared", "hen")}
 
 
-@pytest.mark.parametrize("wrong", [{"formats": "gif"}, {"method": "magic"}, {"every": "0"}, {"things": [" "]}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"formats": "gif"},
+        {"method": "magic"},
+        {"every": "0"},
+        {"every": "infs"},
+        {"things": [" "]},
+        {"things": ["caf\udce9"]},
+    ],
+)
 def test_wrong_options_are_named_before_anything_is_loaded(clip: Path, tmp_path: Path, wrong: dict) -> None:
     from sam3_agent.video.track import track
 

@@ -81,6 +81,14 @@ def test_a_file_with_nothing_in_it_is_named(tmp_path: Path, content: bytes) -> N
         facts(source_of(path))
 
 
+def test_a_way_of_coding_that_nobody_knows_is_named(clip: Path) -> None:
+    content = clip.read_bytes()
+    at = content.index(b"avc1", content.index(b"stsd"))
+    clip.write_bytes(content[:at] + b"zzzz" + content[at + 4 :])
+    with pytest.raises(BadInput, match=r"clip\.mp4: coded in a way"):
+        facts(source_of(clip))
+
+
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     import av
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,59 @@ def test_a_record_of_nothing_but_half_a_header_begins_anew(tmp_path: Path) -> No
     path = tmp_path / "results.jsonl"
     path.write_text('{"video": "cl')
     assert Record(path, HEADER).done == 0
+
+
+def test_a_run_that_stopped_before_its_first_frame_is_in_nobodys_way(tmp_path: Path) -> None:
+    Record(tmp_path / "results.jsonl", {**HEADER, "method": "magic"}).close()
+    again = Record(tmp_path / "results.jsonl", HEADER)
+    again.add(result(0))
+    again.close()
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00garbage\n", b"[1, 2]\n{}\n", b"{\n"])
+def test_what_is_no_record_is_not_written_over(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"results\.jsonl"):
+        Record(path, HEADER)
+    assert path.read_bytes() == content
+
+
+def test_a_video_whose_name_is_no_utf8_has_a_record(tmp_path: Path) -> None:
+    head = {**HEADER, "video": "caf\udce9.mp4"}
+    with Record(tmp_path / "results.jsonl", head) as first:
+        first.add(result(0))
+    assert Record(tmp_path / "results.jsonl", head).done == 1
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; from test_results import *; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)); one = Record(Path(sys.argv[1]), HEADER)\n"
+        "try:\n    [one.add(result(n, duck=(1, 2))) for n in range(9)]\nexcept BadInput as error: print(error)"
+    )
+    path = tmp_path / "results.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60
+    )
+    assert "results.jsonl: cannot be written (File too large)" in done.stdout, done.stderr
+    again = Record(path, HEADER)
+    assert 0 < again.done < 9
+    again.add(result(again.done))
+    again.close()
+    assert [row["frame"] for row in again.rows()] == list(range(again.done))
+
+
+def test_two_runs_do_not_write_one_record(record: Record) -> None:
+    before = record.path.read_text()
+    with Record(record.path, HEADER) as first:
+        for fresh in (False, True):
+            with pytest.raises(BadInput, match="another run is writing"):
+                Record(record.path, HEADER, fresh=fresh)
+        first.add(result(3))
+    assert record.path.read_text().startswith(before) and first.done == 4
+    assert Record(record.path, HEADER).done == 4
 
 
 def test_mot_rows(record: Record, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_a_listed_camera_is_taken_and_its_password_kept_quiet(monkeypatch: pytes
     source = source_of("rtsp://user:secret@Cam:8554/barn", hosts={"cam"})
     assert source.kind == "rtsp" and "secret" not in source.name
     assert check_rtsp("rtsp://cam:8554/x", {"cam:8554"}) == "rtsp://cam:8554/x"
+    assert check_rtsp("rtsps://cam/x", {"cam:322"}) == "rtsps://cam:322/x"
     with pytest.raises(BadInput) as refused:
         check_rtsp("rtsp://user:secret@other/x", {"cam"})
     assert "secret" not in str(refused.value)
