@@ -9,7 +9,6 @@ step is one that ends the same when repeated. Locks are the kernel's: they end w
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 from sam3.errors import Unavailable
 from sam3.files import read_json, write_json
+from sam3.locks import is_free
 
 LOCKS = Path("outputs/flows")
 
@@ -56,14 +56,10 @@ def alone(name: str, *, patience: float = 0.0, every: float = 1.0, locks: Path =
     locks.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + patience
     with (locks / f"{name}.lock").open("a") as guard:
-        while True:
-            try:
-                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() >= end:
-                    raise Unavailable(f"{name}: another one is at it. Wait until it is over.", field=name) from error
-                time.sleep(every)
+        while not is_free(guard):
+            if time.monotonic() >= end:
+                raise Unavailable(f"{name}: another one is at it. Wait until it is over.", field=name)
+            time.sleep(every)
         yield
 
 
@@ -73,8 +69,4 @@ def is_alive(name: str, locks: Path = LOCKS) -> bool | None:
     if not path.is_file():
         return None
     with path.open("a") as guard:
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+        return not is_free(guard)

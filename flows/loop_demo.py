@@ -2,6 +2,7 @@
 
     python -m flows.loop_demo --size small          # a hundred pictures, one epoch: to see it turn
     python -m flows.loop_demo --size small --kill   # and every server and the training are killed once
+    python -m flows.loop_demo --size middle         # 240 pictures: where two batches make a difference
     python -m flows.loop_demo                       # as params.yaml has it; hours on two cores
 
 Everything lies in outputs/loop-demo: a clone of this checkout in which the loop runs, the servers' data and logs, and
@@ -25,14 +26,20 @@ from flows.misfortune import Misfortune
 from sam3.errors import Sam3AgentError, Unavailable
 from sam3.files import atomic_write, read_json, write_json
 
-Size = Literal["small", "full"]
-Knobs = dict[str, dict[str, int]]  # by file
+Size = Literal["small", "middle", "full"]
+Knobs = dict[str, dict[str, float]]  # by file
 FULL: Knobs = {"params.yaml": {"barnyard.inbox_photographs": 1}}  # something to find that training has not seen
-SMALL: Knobs = {
-    "params.yaml": FULL["params.yaml"] | {"barnyard.pictures": 96, "barnyard.inbox": 60, "train.epochs": 1, "evaluate.bootstrap": 50},
-    "configs/loop.yaml": {
-        "canary.seconds": 20, "canary.every": 1, "canary.min_requests": 10, "promotion.resamples": 200,
-    },
+QUICK: Knobs = {"configs/loop.yaml": {
+    "canary.seconds": 20, "canary.every": 1, "canary.min_requests": 10, "promotion.resamples": 200,
+}}  # fmt: skip
+SIZES: dict[Size, Knobs] = {
+    "small": QUICK | {"params.yaml": FULL["params.yaml"] | {
+        "barnyard.pictures": 96, "barnyard.inbox": 60, "train.epochs": 1, "evaluate.bootstrap": 50,
+    }},
+    "middle": QUICK | {"params.yaml": FULL["params.yaml"] | {
+        "barnyard.pictures": 240, "split.val_share": 0.4, "barnyard.inbox": 240, "train.epochs": 20, "evaluate.bootstrap": 200,
+    }},
+    "full": FULL,
 }  # fmt: skip
 SERVERS = ("redis", "prefect", "mlflow", "label-studio")
 
@@ -68,19 +75,19 @@ def demo(place: Path, turns: int, size: Size, budget: int, looks: int, kill: boo
 
 
 def make_project(project: Path, size: Size) -> bool:
-    """A clone of the committed tree, its knobs turned down for `small`."""
+    """A clone of the committed tree, its knobs turned to the size."""
     source = Path(__file__).resolve().parents[1]
     if not (project / ".git").is_dir():
         subprocess.run(["git", "clone", "--quiet", f"file://{source}", str(project)], check=True)
-    for file, values in (SMALL if size == "small" else FULL).items():
-        turn_down(project / file, values)
+    for file, values in SIZES[size].items():
+        turn_to(project / file, values)
     for name, value in (("user.name", "the loop"), ("user.email", "loop@example.com")):
         subprocess.run(["git", "config", name, value], cwd=project, check=True)
     subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-am", f"loop demo, {size}"], cwd=project, check=True)
     return True
 
 
-def turn_down(file: Path, values: dict[str, int]) -> None:
+def turn_to(file: Path, values: dict[str, float]) -> None:
     """Set knobs ("canary.every") of a YAML file; its comments stay."""
     from ruamel.yaml import YAML
 
@@ -214,14 +221,14 @@ def tell(line: str) -> None:
 def main(
     place: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("outputs/loop-demo"),
     turns: Annotated[int, typer.Option(min=1, help="Turns of the loop.")] = 2,
-    size: Annotated[str, typer.Option(help="small or full.")] = "full",
-    budget: Annotated[int, typer.Option(help="Pictures to annotate a turn.")] = 100,
+    size: Annotated[Size, typer.Option(help="How much to draw and to train.")] = "full",
+    budget: Annotated[int, typer.Option(min=0, help="Pictures to annotate a turn; 0: 24, at full size 100.")] = 0,
     looks: Annotated[int, typer.Option(help="Pictures of the inbox to look at a turn; 0: all.")] = 500,
     kill: Annotated[bool, typer.Option("--kill", help="Kill -9 every participant once, at work.")] = False,
 ) -> None:
     """Turn the loop for real."""
     try:
-        summary = demo(place, turns, "small" if size == "small" else "full", budget, looks, kill)
+        summary = demo(place, turns, size, budget or (100 if size == "full" else 24), looks, kill)
     except Sam3AgentError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -47,13 +47,18 @@ async def resume(locks: Path = LOCKS) -> list[str]:
     done = []
     async with get_client() as client:
         for run in await client.read_flow_runs(flow_run_filter=wanted, limit=200):
-            if run.deployment_id is None or run.parent_task_run_id is not None or not _lost(run, locks):
+            if (
+                run.state is None
+                or run.deployment_id is None
+                or run.parent_task_run_id is not None
+                or not _lost(run, locks)
+            ):
                 continue
             if run.state.type == StateType.CANCELLING:
                 await client.set_flow_run_state(run.id, Cancelled(message="its process was gone"), force=True)
                 done.append(f"{run.name}: cancelled")
             elif (run.run_count or 0) < MOST:
-                state = Scheduled(message="its process was gone: it goes on from its journal")
+                state: Any = Scheduled(message="its process was gone: it goes on from its journal")
                 await client.set_flow_run_state(run.id, state, force=True)
                 done.append(f"{run.name}: goes on")
     return done

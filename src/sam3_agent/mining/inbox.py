@@ -8,14 +8,15 @@ A part is either up to N picture files or one tar. Order is that of the names, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 from sam3.errors import BadInput, Unavailable
+from sam3.images import PICTURE_SUFFIXES, is_picture
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MAX_BYTES = 64_000_000  # of one picture; a larger one is reported, not read
 
 
@@ -49,15 +50,17 @@ def inbox_parts(url: str, pictures_each: int) -> Iterator[Part]:
             yield Part(url)
             return
         found = sorted(files.find(root))
-    except (OSError, ValueError) as error:
+    except BadInput:
+        raise
+    except Exception as error:  # drivers of stores have errors of their own: no credentials, no endpoint, no TLS
         raise Unavailable(f"{url}: cannot be listed ({_first(error)}). Check the address and your rights.") from error
     base = root.rstrip("/") + "/"
     inside = [path[len(base) :] for path in found if path.startswith(base)]
     visible = [name for name in inside if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
-    loose = [name for name in visible if name.lower().endswith(SUFFIXES)]
+    loose = [name for name in visible if is_picture(name)]
     tars = [name for name in visible if name.endswith(".tar")]
     if not loose and not tars:
-        raise BadInput(f"{url}: no pictures ({', '.join(SUFFIXES)}) and no .tar in it.", field="inbox")
+        raise BadInput(f"{url}: no pictures ({', '.join(PICTURE_SUFFIXES)}) and no .tar in it.", field="inbox")
     joined = url.rstrip("/")
     for at in range(0, len(loose), pictures_each):
         yield Part(joined, tuple(loose[at : at + pictures_each]))
@@ -65,18 +68,34 @@ def inbox_parts(url: str, pictures_each: int) -> Iterator[Part]:
         yield Part(f"{joined}/{name}")
 
 
-def pictures(part: Part) -> Iterator[tuple[str, bytes | BadInput]]:
-    """Name and bytes of every picture of a part; what cannot be read comes as its error, and the rest goes on.
+def sources(part: Part) -> Iterator[tuple[str, Callable[[], bytes | BadInput]]]:
+    """Name of every picture of a part and how to get its bytes, in order; calls for loose files may run side by side.
 
     Raises:
-        Unavailable: the store cannot be reached, or a tar ends before its end (it may still be being written).
+        Unavailable: the store cannot be reached (from the call), or a tar ends before its end (it may still be being
+            written).
     """
     if part.names:
         files, root = _opened(part.url)
         for name in part.names:
-            yield name, _read(files, f"{root.rstrip('/')}/{name}", name)
+            yield name, partial(_read, files, f"{root.rstrip('/')}/{name}", name)
         return
-    yield from _members(part.url)
+    for name, data in _members(part.url):
+        yield name, partial(_held, data)
+
+
+def pictures(part: Part) -> Iterator[tuple[str, bytes | BadInput]]:
+    """Name and bytes of every picture of a part; what cannot be read comes as its error, and the rest goes on.
+
+    Raises:
+        Unavailable: as of `sources`.
+    """
+    for name, read in sources(part):
+        yield name, read()
+
+
+def _held(data: bytes | BadInput) -> bytes | BadInput:
+    return data
 
 
 def _read(files: Any, path: str, name: str) -> bytes | BadInput:
@@ -88,7 +107,7 @@ def _read(files: Any, path: str, name: str) -> bytes | BadInput:
         return BadInput(f"{name}: gone since the inbox was planned.")
     except PermissionError as error:
         return BadInput(f"{name}: cannot be read ({_first(error)}).")
-    except OSError as error:
+    except Exception as error:  # as above
         raise Unavailable(f"{path}: {_first(error)}. Run the shard again.") from error
 
 
@@ -101,7 +120,7 @@ def _members(url: str) -> Iterator[tuple[str, bytes | BadInput]]:
     try:
         with files.open(path, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
-                if not member.isfile() or not member.name.lower().endswith(SUFFIXES):
+                if not member.isfile() or not is_picture(member.name):
                     continue
                 name = f"{prefix}/{member.name}"
                 if member.size > MAX_BYTES:
@@ -112,7 +131,9 @@ def _members(url: str) -> Iterator[tuple[str, bytes | BadInput]]:
                 raise EOFError("its end is missing")
     except FileNotFoundError as error:
         raise Unavailable(f"{url}: gone since the inbox was planned. Plan again.") from error
-    except (OSError, ValueError, tarfile.TarError, EOFError) as error:
+    except Exception as error:
+        if not isinstance(error, (OSError, ValueError, tarfile.TarError, EOFError)):
+            raise Unavailable(f"{url}: {_first(error)}. Run the shard again.") from error
         raise Unavailable(f"{url}: not a whole tar ({_first(error)}). Write it again, then run its shard.") from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from sam3.errors import BadInput
@@ -69,6 +70,12 @@ def load_plan(out: Path) -> Plan:
         return Plan(**read_json(out / PLAN))
     except TypeError as error:
         raise BadInput(f"{out / PLAN}: not a mining plan ({error}). Remove the folder and plan again.") from error
+
+
+def plan_age(out: Path) -> str | None:
+    """When the plan of a folder was made, in local time; None where there is none."""
+    file = out / PLAN
+    return f"{datetime.fromtimestamp(file.stat().st_mtime):%Y-%m-%d %H:%M}" if file.is_file() else None
 
 
 def load_part(out: Path, shard: int) -> Part:

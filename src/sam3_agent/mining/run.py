@@ -19,7 +19,7 @@ import typer
 
 from sam3.errors import BadInput, Unavailable
 from sam3.types import Engine
-from sam3_agent.mining.plan import PLAN, Plan, load_plan, make_plan, shard_numbers
+from sam3_agent.mining.plan import PLAN, Plan, load_plan, make_plan, plan_age, shard_numbers
 
 
 def mine_inbox(
@@ -38,7 +38,13 @@ def mine_inbox(
     time: Annotated[str, typer.Option(help="Time limit of an array element, as sbatch takes it.")] = "4:00:00",
 ) -> None:
     """Look for the concept in every picture of an inbox, exactly once each, however often it is interrupted."""
+    for name, value in (("tasks", tasks), ("gpus", gpus)):
+        if value < 0:
+            raise BadInput(f"--{name} {value}: expected 0 or more.", field=name)
+    known = plan_age(out)
     plan = _plan(inbox, out, concept, checkpoint, threshold, pictures)
+    if known:
+        print(f"going on with the plan of {known}: pictures that came later are not in it (another --out has them)")
     chosen = shard_numbers(shards, plan.shards) if shards is not None else list(range(plan.shards))
     if tasks:
         from sam3_agent.mining.array import run_array

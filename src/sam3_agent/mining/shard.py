@@ -11,8 +11,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,11 @@ from sam3.decoding import decode
 from sam3.errors import BadInput
 from sam3.files import atomic_write, file_sha256, read_json, write_json
 from sam3.types import Detections, Engine, Prompt, UInt8Array
-from sam3_agent.mining.inbox import pictures
+from sam3_agent.mining.ahead import fetched, in_order
+from sam3_agent.mining.inbox import sources
 from sam3_agent.mining.plan import Plan, load_part
 
-BATCH = 8  # pictures in memory at a time
+BATCH = 8  # pictures the model gets at a time; as many wait decoded, and as many as bytes
 Judge = Callable[[Sequence[UInt8Array]], list[dict[str, Any]]]  # pictures -> what a row says of each
 
 
@@ -64,22 +67,32 @@ def rows(part: Any, plan: Plan, engine: Engine | Judge) -> Iterator[dict[str, An
     """
     judge = engine if not hasattr(engine, "ground") else _plain(plan, engine)  # type: ignore[arg-type]
     waiting: list[tuple[dict[str, Any], Any]] = []
-    for name, data in pictures(part):
-        row: dict[str, Any] = {"name": name, "bytes": 0, "sha256": None}
-        image = None
-        if isinstance(data, BadInput):
-            row["error"] = str(data)
-        else:
-            row |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            try:
-                image = decode(data, name)
-            except BadInput as error:
-                row["error"] = str(error)
-        waiting.append((row, image))
-        if len(waiting) == BATCH:
-            yield from _judged(waiting, judge)
-            waiting = []
-    yield from _judged(waiting, judge)
+    ready = in_order(_looked_into, fetched(sources(part), BATCH), threads=_threads(), most=BATCH)
+    with closing(ready) as looked_into:
+        for row, image in looked_into:
+            waiting.append((row, image))
+            if len(waiting) == BATCH:
+                yield from _judged(waiting, judge)
+                waiting = []
+        yield from _judged(waiting, judge)
+
+
+def _looked_into(source: tuple[str, Callable[[], bytes | BadInput]]) -> tuple[dict[str, Any], UInt8Array | None]:
+    """The beginning of a row, and the pixels where there are any. In a thread: while the model is at the last ones."""
+    name, read = source
+    data, row = read(), {"name": name, "bytes": 0, "sha256": None}
+    if isinstance(data, BadInput):
+        return row | {"error": str(data)}, None
+    row |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    try:
+        return row, decode(data, name)
+    except BadInput as error:
+        return row | {"error": str(error)}, None
+
+
+def _threads() -> int:
+    """For reading and decoding: one a core, and enough that an object store's answers may be waited for together."""
+    return min(max(len(os.sched_getaffinity(0)), 4), 16)
 
 
 def _judged(waiting: list[tuple[dict[str, Any], Any]], judge: Judge) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ from sam3.types import Detections, Prompt
 from sam3_agent.mining.inbox import Part, inbox_parts, pictures
 from sam3_agent.mining.merge import MERGED, merge
 from sam3_agent.mining.plan import Plan, load_plan, make_plan, ranges, shard_numbers
-from sam3_agent.mining.run import element_calls, run_shards, share
+from sam3_agent.mining.run import element_calls, mine_inbox, run_shards, share
 from sam3_agent.mining.shard import manifest, manifest_file, rows_file
 
 COUNT = 11
@@ -215,6 +215,38 @@ def test_an_object_store_gives_the_rows_a_folder_gives(inbox: Path, bucket: str,
     assert len([name for name, data in pictures(part) if isinstance(data, bytes)]) == COUNT + 2
     with pytest.raises(BadInput, match="no pictures"):
         list(inbox_parts(f"{bucket}/nowhere", 3))
+
+
+def test_a_store_that_knows_no_credentials_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCredentials(Exception):
+        """What botocore raises is no OSError."""
+
+    class Store:
+        def isfile(self, path: str) -> bool:
+            raise NoCredentials("Unable to locate credentials")
+
+        size = open = isfile
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda url: (Store(), "farm"))
+    with pytest.raises(Unavailable, match=r"s3://farm: cannot be listed \(Unable to locate credentials\)"):
+        list(inbox_parts("s3://farm", 3))
+    monkeypatch.setattr(Store, "open", lambda self, path, mode: self.isfile(path))
+    for part in (Part("s3://farm", ("a.png",)), Part("s3://a.tar")):
+        with pytest.raises(Unavailable, match=r"Unable to locate credentials\. Run the shard again"):
+            list(pictures(part))
+
+
+def test_a_plan_that_was_made_before_says_so(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures that have come since would be missed without a word."""
+    monkeypatch.setattr("sam3_agent.mining.run._engine", lambda plan: Eyes())
+    for _ in range(2):
+        mine_inbox(str(inbox), tmp_path / "out", "hen", "sam3-lite", 0.3, 3, None, 0, None, 0, "1:00:00")
+    said = capsys.readouterr().out.splitlines()
+    assert [line.startswith("going on with the plan of 20") for line in said] == [False, True, False]
+    with pytest.raises(BadInput, match="--tasks -1: expected 0 or more"):
+        mine_inbox(str(inbox), tmp_path / "out", "hen", "sam3-lite", 0.3, 3, None, -1, None, 0, "1:00:00")
 
 
 def test_what_vanished_since_planning_is_a_row_not_a_failure(inbox: Path) -> None:
