@@ -126,6 +126,7 @@ def ask(url: str, folder: Path, seconds: int, users: int, a_minute: int) -> dict
             for name, row in rows.items()
         },
         "agent_overhead_ms": {p: round(float(np.percentile(spent, int(p[1:]))), 2) for p in ("p50", "p95", "p99")},
+        "stage_p50_ms": {name: round(float(np.median(values)), 2) for name, values in more["stages"].items()},
     }
 
 

@@ -23,6 +23,7 @@ NAMES = ("chicken", "duck", "goose", "bird", "turkey", "pigeon")
 FORMS = ("how many {0}s are there?", "find the {0}s", "is there a {0}?", "find the largest {0}", "where are the {0}s?",
          "how much of the picture do the {0}s cover?", "{0}s left of the {1}")  # fmt: skip
 overheads: list[float] = []
+stages: dict[str, list[float]] = {}
 honest: dict[str, int] = {"429": 0, "503": 0}
 
 
@@ -67,6 +68,8 @@ class Person(FastHttpUser):
             else:
                 timings = response.json()["sam3"]["explain"]["timings_ms"]
                 overheads.append(timings["total"] - timings.get("encode", 0.0) - timings.get("ground", 0.0))
+                for stage, spent in timings.items():
+                    stages.setdefault(stage, []).append(spent)
 
 
 @events.quitting.add_listener
@@ -76,4 +79,4 @@ def _report(environment: object, **_: object) -> None:
 
     where = os.environ.get("LOAD_REPORT")
     if where:
-        Path(where).write_text(json.dumps({"overhead_ms": overheads, "honest": honest}))
+        Path(where).write_text(json.dumps({"overhead_ms": overheads, "stages": stages, "honest": honest}))

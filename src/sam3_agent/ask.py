@@ -159,7 +159,8 @@ def show(reply: Reply, kept: list[Path], console: Console | None = None, *, thre
         console.print(table)
     elif reply.status == "ok" and threshold is not None and threshold > WEAKER:
         console.print(
-            f"nothing scored {threshold:g} or more; --threshold {WEAKER:g} shows weaker candidates", style="dim"
+            f"nothing scored {threshold:g} or more; --threshold {WEAKER:g} shows weaker candidates, if there are any",
+            style="dim",
         )
     console.print("  ".join(f"{stage} {spent(value)}" for stage, value in reply.timings.items()), style="dim")
     for path in kept:

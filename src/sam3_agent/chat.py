@@ -126,8 +126,8 @@ class Talk:
         elif verb == "/save" and value and self.reply is not None:
             if not self.reply.results:
                 raise BadInput("there is nothing to draw in the last answer.")
-            for path in write_overlay(self.reply, Path(value)):
-                self.console.print(str(path), markup=False)
+            for drawn in write_overlay(self.reply, Path(value)):
+                self.console.print(str(drawn), markup=False)
         elif verb == "/json" and value and self.reply is not None:
             write_json(value, self.reply.to_json(), indent=1)
             self.console.print(value, markup=False)

@@ -42,7 +42,8 @@ def by_colour(
     if point is not None:
         cv2.circle(marks, centre, max(2, SIDE // 80), cv2.GC_FGD, -1)
     cv2.setRNGSeed(0)
-    cv2.grabCut(np.ascontiguousarray(small[..., ::-1]), marks, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS)
+    bgr, all_of_it = np.ascontiguousarray(small[..., ::-1]), (0, 0, small.shape[1], small.shape[0])  # marks say where
+    cv2.grabCut(bgr, marks, all_of_it, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS)
     found = _piece((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD), centre)
     if np.count_nonzero(found) < LEAST * (inner[2:] - inner[:2]).prod():
         return None

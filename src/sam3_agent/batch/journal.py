@@ -5,7 +5,6 @@ The first line says what was asked of whom; answers to another question are neve
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import IO, Any
 
 from sam3.errors import BadInput
 from sam3.files import disk_named
+from sam3.locks import sole_writer
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Journal:
         with disk_named(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as stream:
-                _alone(stream, self.path)
+                sole_writer(stream, self.path, "batch")
                 self._good = 0
                 self._read()  # another batch may have ended since
                 os.truncate(self.path, self._good)
@@ -119,16 +119,6 @@ class Journal:
             said = f"{self.path}, line {number}: not written by this version. Remove the file, or give another --out."
             raise BadInput(said) from error
         return line
-
-
-def _alone(stream: IO[str], path: Path) -> None:
-    """Two batches in one file would take turns at cutting each other off."""
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BadInput(f"{path}: another batch is writing it. Wait for it, or give another --out.") from None
-    except OSError:  # a file system without locks
-        pass
 
 
 def _put(stream: IO[str], row: dict[str, Any]) -> None:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sam3.errors import BadInput, Sam3AgentError
+from sam3.images import is_picture
 
 if TYPE_CHECKING:
     from sam3_agent.batch.journal import Journal, Line
     from sam3_agent.conversation import Agent
     from sam3_agent.execution.media import Medium
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 GROUP = 8  # pictures encoded in one go
 AHEAD = 3  # groups read ahead
 
@@ -72,12 +72,12 @@ def listed(words: Sequence[str]) -> list[Path]:
         if not word.strip():
             pass  # the empty path would be this folder
         elif path.is_dir():
-            some = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            some = sorted(p for p in path.rglob("*") if is_picture(p) and p.is_file())
         elif path.is_file():
             some = [path]
         else:
             matches = sorted(Path(match) for match in glob.glob(word, recursive=True))  # noqa: PTH207  may be absolute
-            some = [match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file()]
+            some = [match for match in matches if is_picture(match) and match.is_file()]
         if not some:
             raise BadInput(f"{word}: no picture there. Give a file, a folder, or a glob in quotes.", field="pictures")
         found.update(dict.fromkeys(some))

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sam3.errors import BadInput
+from sam3.images import PICTURE_SUFFIXES
 from sam3_agent.etl.records import Action, LabelProblem
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-LABEL_SUFFIXES = frozenset({".txt", ".json"})
+LABEL_SUFFIXES = (".txt", ".json")
 _TABLES = """
 CREATE TABLE picture (path TEXT, nfc TEXT, folder TEXT, stem TEXT);
 CREATE TABLE label (path TEXT, folder TEXT, stem TEXT, suffix TEXT);
@@ -125,7 +125,7 @@ class Catalogue:
                     name.suffix.lower(),
                 )
 
-    def _walk(self, root: Path, suffixes: frozenset[str]) -> Iterator[str]:
+    def _walk(self, root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
         """Files under `root` with one of `suffixes`, as relative paths; everything odd becomes a problem."""
         base = len(str(root)) + 1
         # images/ or labels/ may themselves be links to another disk: that is the owner's word
@@ -153,7 +153,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _refusal(
-    entry: os.DirEntry[str], homes: tuple[Path, ...], suffixes: frozenset[str]
+    entry: os.DirEntry[str], homes: tuple[Path, ...], suffixes: tuple[str, ...]
 ) -> tuple[str, Action, str] | None:
     """(rule, action, detail) when the entry is not to be read."""
     if entry.is_symlink():

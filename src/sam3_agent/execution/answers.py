@@ -34,7 +34,7 @@ from sam3_agent.understanding.plan import (
     Verify,
     When,
 )
-from sam3_agent.understanding.wording import name
+from sam3_agent.understanding.wording import listed, name
 
 _AS = {"area": "large", "height": "tall", "width": "wide", "length": "long"}
 
@@ -317,7 +317,7 @@ class Executor:
             winners = _winners(action, views, things, counts)
             if len(winners) == 1:
                 return Outcome("ok", f"Picture {winners[0] + 1}. {said}", winners[0], results)
-            which = "No picture" if not winners else "Pictures " + " and ".join(str(n + 1) for n in winners)
+            which = "No picture" if not winners else "Pictures " + listed([str(n + 1) for n in winners])
             return Outcome("ok", f"{which}. {said}", None, results)
         if len(counts) < 2:
             return Outcome("clarify", "Which pictures should I compare? I have only one.", None, results)

@@ -175,7 +175,7 @@ def current_pictures(source: str, most: int) -> list[tuple[str, Load]]:
     Raises:
         BadInput: no such folder. Unavailable: the database cannot be read.
     """
-    from sam3.images import read_image
+    from sam3.images import is_picture, read_image
 
     if "://" in source:
         from sam3_agent.monitoring.asked import newest_pictures
@@ -184,8 +184,7 @@ def current_pictures(source: str, most: int) -> list[tuple[str, Load]]:
     folder = Path(source)
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder. Give one with pictures: --current", field="current")
-    kinds = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix.lower() in kinds]
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if is_picture(path)]
     return [(name, lambda name=name: read_image(folder / name)) for name in spread(names, most)]  # type: ignore[misc]
 
 

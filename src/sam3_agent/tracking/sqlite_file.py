@@ -13,7 +13,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from sam3.folders import YOUNG, is_free
+from sam3.folders import YOUNG
+from sam3.locks import is_free
 
 
 def prepare(uri: str) -> None:

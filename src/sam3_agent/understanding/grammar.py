@@ -23,9 +23,9 @@ from sam3_agent.understanding.concepts import mentions
 from sam3_agent.understanding.courtesy import Bared, bared
 from sam3_agent.understanding.determiners import number_at
 from sam3_agent.understanding.judging import judged
-from sam3_agent.understanding.normalise import clauses
+from sam3_agent.understanding.normalise import clauses, opened
 from sam3_agent.understanding.numbered import count_bounded, numbered, wanted
-from sam3_agent.understanding.pictures import fold_pictures, split_scope
+from sam3_agent.understanding.pictures import each_in_its_picture, fold_pictures, split_scope
 from sam3_agent.understanding.plan import Action, Count, Exists, Mention, Plan, Revise, Scope, Segment
 from sam3_agent.understanding.questions import finished, how_many, how_many_of_them, subject, where, which
 from sam3_agent.understanding.refusal import other_work, unseen
@@ -109,7 +109,7 @@ def read(text: str, images: int = 1) -> Reading:
     troubles: list[Trouble] = []
     delivers, scope = False, Scope()
     for sentence in sentences:
-        one = _clause(_opened(sentence), images)
+        one = _clause(opened(sentence), images)
         drafts += one.drafts
         scope = one.scope if one.scope != Scope() and not drafts else scope
         delivers = delivers or one.delivers
@@ -188,18 +188,6 @@ def _shared_scope(drafts: list[Draft], scope: Scope) -> list[Draft]:
     return shared
 
 
-def _opened(tokens: Sequence[Token]) -> list[Token]:
-    """Quotations as plain words: the "soccer ball"."""
-    opened: list[Token] = []
-    for token in tokens:
-        if token.kind == "quote":
-            inner = clauses(token.text)
-            opened += [t for clause in inner for t in clause]
-        else:
-            opened.append(token)
-    return opened
-
-
 def _clause(tokens: Sequence[Token], images: int) -> Reading:
     """One clause: its drafts, or what is wrong with it."""
     question = any(token.text == "?" for token in tokens)
@@ -209,7 +197,12 @@ def _clause(tokens: Sequence[Token], images: int) -> Reading:
         return Reading()
     if idle(clause.tokens):
         return Reading(scope=split_scope(clause.tokens)[1])
-    drafts = _after_colon(folded, images) or _parsed(clause, images) or _cut(clause, images)
+    drafts = (
+        _after_colon(folded, images)
+        or _each_in_its_picture(clause, images)
+        or _parsed(clause, images)
+        or _cut(clause, images)
+    )
     if is_delivery(clause.tokens) and not any(not draft.bare for draft in drafts):
         return Reading(delivers=True)
     if all(draft.bare for draft in drafts) and open_question(clause.tokens):
@@ -225,6 +218,21 @@ def _clause(tokens: Sequence[Token], images: int) -> Reading:
     if drafts:
         return Reading(tuple(drafts))
     return Reading(trouble=_trouble(clause, question))
+
+
+def _each_in_its_picture(clause: Bared, images: int) -> list[Draft]:
+    """ "count the cats in image one and the dogs in image two": the command is said once."""
+    drafts: list[Draft] = []
+    for part in each_in_its_picture(clause.tokens):
+        found = _parsed(replace(clause, tokens=part), images)
+        if len(found) != 1 or not isinstance(found[0].plan.action, Segment | Count):
+            return []
+        [draft] = found
+        if drafts and draft.bare:
+            action = drafts[0].plan.action.model_copy(update={"target": draft.plan.action.target})  # type: ignore[union-attr]
+            draft = replace(drafts[0], plan=draft.plan.model_copy(update={"action": action}))
+        drafts.append(draft)
+    return drafts
 
 
 def _after_colon(tokens: Sequence[Token], images: int) -> list[Draft]:

@@ -34,6 +34,7 @@ _INNER = lex.words(
     "want wants like likes love loves hate hates need needs think thinks know knows feel feels intend intends hope hopes "
     "fear fears enjoy enjoys trust trusts believe believes suffer suffers understand understands deserve deserves hurt hurts"
 )
+_APPRAISE = lex.words("assess diagnose evaluate appraise judge grade rate")  # "assess injury severity" names no thing
 _BETWEEN = lex.words(
     "very really so too quite rather still already not also actually clearly seriously extremely a bit"
 )
@@ -51,6 +52,8 @@ _VISIBLE_BESIDE = lex.COLOURS | lex.POSTURES | lex.MOTIONS
 
 def judged(words: list[str]) -> bool:
     """Whether the words of a clause ask for a judgement that no mask supports."""
+    if words[:1] and words[0] in _APPRAISE and not set(words) & {"many", "number", "count"}:
+        return True
     said = set(words)
     verbs = said & (lex.COPULAS | _SEEMS)
     if said & _UNSEEN and any(_of_a_thing(words, at) for at, word in enumerate(words) if word in _UNSEEN):

@@ -157,13 +157,16 @@ class LanguageModel:
         return None
 
     async def _complete(self, client: AsyncOpenAI, messages: list[Any]) -> str:
-        form = {"name": "understood", "schema": Understood.model_json_schema()}
+        form: Any = {
+            "type": "json_schema",
+            "json_schema": {"name": "understood", "schema": Understood.model_json_schema()},
+        }
         reply = await client.chat.completions.create(
             model=self.settings.model,
             messages=messages,
             temperature=0,
             max_tokens=self.settings.answer_tokens,
-            response_format={"type": "json_schema", "json_schema": form},  # type: ignore[arg-type]
+            response_format=form,
         )
         choices = getattr(reply, "choices", None)
         text = (choices[0].message.content if choices else None) or ""

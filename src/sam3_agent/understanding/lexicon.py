@@ -94,7 +94,7 @@ ORDINALS = {
 } | {"last": -1, "final": -1, "1st": 1, "2nd": 2, "3rd": 3}
 FRACTIONS = {
     "half": 0.5, "third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1, "thirds": 1 / 3, "quarters": 0.25,
-    "eighth": 0.125, "fourth": 0.25, "sixth": 1 / 6,
+    "eighth": 0.125, "fourth": 0.25, "sixth": 1 / 6, "twentieth": 0.05, "hundredth": 0.01,
 }  # fmt: skip
 
 # --- words that describe -----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from sam3_agent.understanding.lexicon import ORDINALS, SUPERLATIVES
@@ -171,3 +171,15 @@ def _emoji(character: str) -> str:
     name = unicodedata.name(character, "").lower()
     noun = _EMOJI_NAMES.get(name, name.removesuffix(" face").removesuffix(" symbol"))
     return f" \x01{noun}\x02 " if noun else " "
+
+
+def opened(tokens: Sequence[Token]) -> list[Token]:
+    """Quotations as plain words: the "soccer ball"."""
+    words: list[Token] = []
+    for token in tokens:
+        if token.kind == "quote":
+            inner = clauses(token.text)
+            words += [t for clause in inner for t in clause]
+        else:
+            words.append(token)
+    return words

@@ -63,6 +63,20 @@ def split_scope(tokens: Sequence[Token]) -> tuple[list[Token], Scope]:
     return kept, scope
 
 
+def each_in_its_picture(tokens: Sequence[Token]) -> list[list[Token]]:
+    """ "the cats in image one and the dogs in image two" -> both parts; none unless each names pictures of its own."""
+    parts: list[list[Token]] = [[]]
+    for token in tokens:
+        joins = token.text in ("and", ",", "but", "while")
+        if joins and parts[-1] and parts[-1][-1].kind == "image":
+            parts.append([])
+        elif not joins or parts[-1]:
+            parts[-1].append(token)
+    named = [[token.scope for token in part if token.kind == "image"] for part in parts]
+    alone = all(len(scopes) == 1 and scopes[0] is not None and scopes[0].at == "numbers" for scopes in named)
+    return parts if len(parts) > 1 and alone and len(set(map(str, named))) == len(parts) else []
+
+
 def _mention(cursor: Cursor, before: Sequence[Token]) -> tuple[Token, int] | None:
     tokens, at = cursor.tokens, cursor.at
     preposition = cursor.take(*_PREPOSITIONS) or ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sam3_agent.understanding.plan import (
     AnyOf,
     Attribute,
@@ -117,6 +119,11 @@ def claim_words(claim: Claim) -> str:
     return f"at least {claim.at_least} {name(claim.target, many=claim.at_least != 1)}"
 
 
+def listed(words: Sequence[str]) -> str:
+    """ "1", "1 and 2", "1, 2 and 3"."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
 def describe_plan(plan: Plan) -> str:
     """The plan as an imperative sentence without a full stop."""
     action, where = plan.action, ""
@@ -124,7 +131,7 @@ def describe_plan(plan: Plan) -> str:
         where = (
             " in picture"
             + ("s " if len(plan.scope.numbers) > 1 else " ")
-            + " and ".join(str(n + 1) for n in plan.scope.numbers)
+            + listed([str(n + 1) for n in plan.scope.numbers])
         )
     if plan.scope.between is not None:
         start, end = plan.scope.between

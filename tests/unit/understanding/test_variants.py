@@ -12,10 +12,7 @@ from pathlib import Path
 import pytest
 from stage import Stage
 
-TABLES = [
-    Path(__file__).with_name(name)
-    for name in ("variants.txt", "more.txt", "more2.txt", "more3.txt", "more4.txt", "more5.txt", "more6.txt", "more7.txt")
-]
+TABLES = sorted(Path(__file__).parent.glob("*.txt"))
 
 
 @dataclass

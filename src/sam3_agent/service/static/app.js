@@ -158,6 +158,7 @@ async function ask(query) {
     $("send").disabled = false;
     $("again").hidden = true;
     suggest();
+    current.show(); // the suggestions have grown below it
     ready();
   }
 }
