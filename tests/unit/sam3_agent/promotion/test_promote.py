@@ -8,7 +8,7 @@ import pytest
 
 from sam3.errors import BadInput
 from sam3_agent.loop_settings import load_loop
-from sam3_agent.promotion.aliases import Standing, crown, dethrone, standing
+from sam3_agent.promotion.aliases import Standing, crown, dethrone, expected_shift, standing
 from sam3_agent.promotion.promote import champion_weights, install
 from sam3_agent.tracking.mlflow_store import Store
 
@@ -36,8 +36,7 @@ def test_champion_previous_and_candidate(store: Store) -> None:
     assert dethrone(store, NAME, 3, "too slow") == Standing(champion=2)
     assert dethrone(store, NAME, 3, "again") == Standing(champion=2)
     assert store.client.get_model_version(NAME, "3").tags["rolled_back"] == "too slow"
-    with pytest.raises(BadInput, match="no version before 2"):
-        dethrone(store, NAME, 2, "nowhere to go")
+    assert dethrone(store, NAME, 2, "nothing before it") == Standing()  # the starter weights are what must be beaten
     with pytest.raises(BadInput, match="no version 9"):
         crown(store, NAME, 9)
 
@@ -51,10 +50,17 @@ def test_a_refused_or_unknown_candidate_is_not_installed(
         install(settings, {"passed": False, "candidate": {"sha256": "3" * 64}})
     with pytest.raises(BadInput, match="no version of these weights"):
         install(settings, {"passed": True, "candidate": {"sha256": "7" * 64}})
-    done = install(settings, {"passed": True, "candidate": {"sha256": "3" * 64}, "reasons": ["better"]})
-    assert done["promoted"] == 3
+    better = {"passed": True, "candidate": {"sha256": "3" * 64}, "reasons": ["better"], "presence_shift": 0.43}
+    assert expected_shift(store, NAME, 3) == 0
+    assert install(settings, better)["promoted"] == 3
+    assert expected_shift(store, NAME, 3) == 0.43
     assert champion_weights("nobody", "", tmp_path) == ("sam3-lite", "sam3-lite")
     assert champion_weights(NAME, "models/finetuned", tmp_path) == ("models/finetuned", "models/finetuned")
+
+
+def largest_gap(one: list[float], other: list[float]) -> float:
+    """Between the two empirical distribution functions, at every value that occurs."""
+    return max(abs(sum(a <= x for a in one) / len(one) - sum(b <= x for b in other) / len(other)) for x in one + other)
 
 
 def test_two_checkpoints_are_weighed_and_nothing_is_measured_twice(
@@ -65,6 +71,7 @@ def test_two_checkpoints_are_weighed_and_nothing_is_measured_twice(
     from made_pairs import make_pairs, make_tiny
     from small_models import save_small
 
+    from sam3.eval.measurement import read_report
     from sam3.files import read_json, write_json
     from sam3_agent.promotion import trials
     from sam3_agent.promotion.promote import weigh
@@ -89,6 +96,8 @@ def test_two_checkpoints_are_weighed_and_nothing_is_measured_twice(
     first = weigh(settings, str(new), str(old), latency=4, **asked)  # type: ignore[arg-type]
     assert json.loads(json.dumps(first))["latency"]["pictures"] == 4
     assert first["candidate"]["sha256"] != first["champion"]["sha256"] and not first["passed"]
+    seen = [list(read_report(path).presence.values()) for path in (tmp_path / "kept").iterdir()]
+    assert first["presence_shift"] == largest_gap(*seen) > 0
 
     monkeypatch.setattr(trials, "write_json", lambda *_, **__: pytest.fail("measured again"))
     again = weigh(settings, str(new), str(old), latency=0, **asked)  # type: ignore[arg-type]

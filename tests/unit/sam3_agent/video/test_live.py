@@ -51,14 +51,14 @@ def result(time: float, **things: int) -> FrameResult:
 
 def test_a_slow_consumer_gets_the_newest_frame_and_drops_are_counted() -> None:
     with Capture(CAMERA, opened=paced(400, 0.005)) as capture:
-        last, ages = -1, []
+        last = -1
         for _ in range(6):
+            decoded = capture.counts.decoded
             frame = capture.newest(last)
             assert frame is not None
-            ages.append(time.monotonic() - frame.taken)
+            assert frame.number >= decoded - 1, "never an old frame, however long the last one took"
             last = frame.number
             time.sleep(0.1)
-        assert max(ages) < 0.05, "never an old frame, however long the last one took"
         assert capture.counts.dropped > 50
         assert capture.counts.decoded == pytest.approx(capture.counts.dropped + 6, abs=2 + 20)
 
