@@ -39,7 +39,7 @@ def deploy(
             raise BadInput(f"{name}: no champion in the registry. Make one: python -m flows.retrain", field="model")
         chosen = model or f"models:/{name}/{champion}"
         version = package_step(chosen, backend)
-        row = deploy_step(version, share, seconds)
+        row = deploy_step(version, share, seconds, champion)
         if row["state"] == "back":
             shown.event("sam3-agent.rolled-back", version=version, reasons=row["reasons"])
             if champion is not None:

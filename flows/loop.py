@@ -192,7 +192,7 @@ def _asked(weighed: dict[str, Any], hours: float, turn: int) -> dict[str, Any]:
 
 def _deployed(name: str, champion: int, trial: tuple[float | None, float | None]) -> dict[str, Any]:
     version = package_step(f"models:/{name}/{champion}")
-    return {"package": version, **deploy_step(version, *trial)}
+    return {"package": version, **deploy_step(version, *trial, champion)}
 
 
 def summary(turn: int) -> dict[str, Any]:

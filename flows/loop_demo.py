@@ -30,7 +30,7 @@ Size = Literal["small", "middle", "full"]
 Knobs = dict[str, dict[str, float]]  # by file
 FULL: Knobs = {"params.yaml": {"barnyard.inbox_photographs": 1}}  # something to find that training has not seen
 QUICK: Knobs = {"configs/loop.yaml": {
-    "canary.seconds": 20, "canary.every": 1, "canary.min_requests": 10, "promotion.resamples": 200,
+    "canary.share": 0.3, "canary.seconds": 40, "canary.every": 1, "canary.min_requests": 10, "promotion.resamples": 200,
 }}  # fmt: skip
 SIZES: dict[Size, Knobs] = {
     "small": QUICK | {"params.yaml": FULL["params.yaml"] | {

@@ -165,19 +165,30 @@ def package_step(model: str, backend: str = "auto") -> int:
 
 
 @task(**OPTIONS, task_run_name="deploy version {version}")
-def deploy_step(version: int, share: float | None = None, seconds: float | None = None) -> dict[str, Any]:
-    """A version with a share of the traffic, watched, and then all of it or none."""
+def deploy_step(
+    version: int, share: float | None = None, seconds: float | None = None, champion: int | None = None
+) -> dict[str, Any]:
+    """A version with a share of the traffic, watched, and then all of it or none.
+
+    Args:
+        champion: its number in the registry, which knows by how much its presence differed when it was promoted.
+    """
     from sam3_agent.loop_settings import load_loop
+    from sam3_agent.promotion.aliases import expected_shift
     from sam3_agent.serving.canary import deploy_watched
     from sam3_agent.serving.control import Control
     from sam3_agent.serving.deploy import put_live
     from sam3_agent.serving.live import Live
     from sam3_agent.serving.package import REPOSITORY
+    from sam3_agent.tracking.mlflow_store import Store
 
-    limits = load_loop().canary
+    settings = load_loop()
+    limits = settings.canary
+    expected = 0.0 if champion is None else expected_shift(Store(), settings.promotion.name, champion)
     chosen = {
         "share": limits.share if share is None else share,
         "seconds": limits.seconds if seconds is None else seconds,
+        "max_presence_shift": min(1.0, limits.max_presence_shift + expected),
     }
     package, control, live = REPOSITORY / str(version), Control(), Live()
     if chosen["share"] > 0:

@@ -13,6 +13,7 @@ from sam3.errors import BadInput
 from sam3_agent.tracking.mlflow_store import Store
 
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
+SHIFT = "presence_shift"  # tag: by how much the version's presence differed from its predecessor's when it was promoted
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,31 @@ def crown(store: Store, name: str, version: int, tags: dict[str, str] | None = N
 
 
 def dethrone(store: Store, name: str, version: int, why: str) -> Standing:
-    """Undo `crown` for a version that was rolled back: `previous` is champion again.
+    """Undo `crown` for a version that was rolled back: `previous` is champion again, or nobody where there was none.
 
-    Raises:
-        BadInput: it is champion and there is none before it.
+    Without a champion, the starter weights are what must be beaten.
     """
     now = standing(store, name)
     if now.champion != version:
         return now
-    if now.previous is None:
-        raise BadInput(f"{name}: no version before {version} to go back to.")
     with store._answering():
         store.client.set_model_version_tag(name, str(version), "rolled_back", why[:500])
-        store.client.set_registered_model_alias(name, CHAMPION, str(now.previous))
-        store.client.delete_registered_model_alias(name, PREVIOUS)
+        if now.previous is None:
+            store.client.delete_registered_model_alias(name, CHAMPION)
+        else:
+            store.client.set_registered_model_alias(name, CHAMPION, str(now.previous))
+            store.client.delete_registered_model_alias(name, PREVIOUS)
     return standing(store, name)
+
+
+def expected_shift(store: Store, name: str, version: int) -> float:
+    """How far a version's presence lay from its predecessor's when it was promoted; 0 for one that does not say.
+
+    A better model finds more, so its presence differs: a canary may object to what goes beyond this (`Trial`).
+    """
+    with store._answering():
+        tags = store.client.get_model_version(name, str(version)).tags
+    return float(tags.get(SHIFT, 0.0))
 
 
 def _version(store: Store, name: str, alias: str) -> int | None:

@@ -28,12 +28,14 @@ class Trial:
 
     Attributes:
         groups: (P,) key of the group that each pair of the champion is resampled with; None draws pairs alone.
+        presence_shift: largest difference between the two distribution functions of presence, in [0, 1]; None: unknown.
     """
 
     name: str
     champion: CgF1
     candidate: CgF1
     groups: Sequence[Hashable] | None = None
+    presence_shift: float | None = None
 
     def gain(self, rules: Promotion) -> PairedGain:
         """The paired gain in cgF1.
@@ -64,6 +66,7 @@ class Decision:
     figures: Mapping[str, tuple[float, float]]  # set -> cgF1 of champion and candidate
     slices: tuple[Slice, ...]
     latency: LatencyRatio | None
+    presence_shift: float | None  # on validation: what a canary has to expect of a candidate that finds more
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as reports/promotion.json has them."""
@@ -75,6 +78,7 @@ class Decision:
             "gains": {name: asdict(gain) for name, gain in self.gains.items()},
             "slices": [asdict(one) | {"loss": one.loss} for one in self.slices],
             "latency": asdict(self.latency) if self.latency else None,
+            "presence_shift": self.presence_shift,
         }
 
 
@@ -113,6 +117,7 @@ def decide(
         figures={trial.name: (trial.champion.cgf1, trial.candidate.cgf1) for trial in trials},
         slices=tuple(judged),
         latency=latency,
+        presence_shift=validation.presence_shift,
     )
 
 

@@ -17,7 +17,7 @@ import typer
 from sam3.errors import BadInput
 from sam3.files import read_json, write_json
 from sam3_agent.loop_settings import FILE, LoopSettings, load_loop
-from sam3_agent.promotion.aliases import crown, standing
+from sam3_agent.promotion.aliases import SHIFT, crown, standing
 from sam3_agent.promotion.apart import check_apart
 from sam3_agent.promotion.gate import Decision, decide
 from sam3_agent.promotion.slices import slices_of
@@ -108,7 +108,7 @@ def install(settings: LoopSettings, outcome: dict[str, Any]) -> dict[str, Any]:
         known = store.client.search_model_versions(f"name = '{name}' and tags.checkpoint_sha256 = '{weights}'")
     if not known:
         raise BadInput(f"{name}: the registry has no version of these weights. Run: sam3-agent register", field="model")
-    tags = {"promotion": " ".join(outcome["reasons"])[:5000]}
+    tags = {"promotion": " ".join(outcome["reasons"])[:5000], SHIFT: f"{outcome.get('presence_shift') or 0.0:.4f}"}
     after = crown(store, name, int(known[0].version), tags)
     return {"promoted": after.champion, "previous": after.previous}
 

@@ -34,7 +34,19 @@ def run_trial(
         BadInput: the file or a picture cannot be used. BadCheckpoint: no such weights.
     """
     old, new = (measured(truth, checkpoint, settings, kept, engine) for checkpoint in (champion, candidate))
-    return Trial(name, old.score, new.score, old.groups)
+    return Trial(name, old.score, new.score, old.groups, presence_shift(old, new))
+
+
+def presence_shift(old: Report, new: Report) -> float | None:
+    """Largest difference between the distribution functions of presence (two-sample Kolmogorov-Smirnov statistic).
+
+    Returns:
+        A number in [0, 1]; None where one of the two does not say its presence.
+    """
+    from scipy.stats import ks_2samp
+
+    before, after = (list(report.presence.values()) for report in (old, new))
+    return float(ks_2samp(before, after).statistic) if before and after else None
 
 
 def measured(truth: Path, checkpoint: str, settings: EvalSettings, kept: Path = KEPT, engine: str = "auto") -> Report:
