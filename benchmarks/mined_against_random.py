@@ -10,8 +10,8 @@ starter weights, and cgF1 is measured on the same validation pairs.
 Every point is kept (--work): interrupted, the same command goes on, and a training goes on from its last step. The claim
 "at least the same gain with half the labels" is checked at every budget whose half was measured, too.
 
-The data are those of the checkout; with `barnyard.inbox_photographs: 1` in params.yaml (then `dvc repro split`) the inbox
-shows a chicken that training has not seen, as an inbox does that is worth mining.
+The data are those of the checkout. For an inbox worth mining, set in params.yaml `barnyard.inbox_photographs: 1` (it shows a
+chicken that training has not seen) and `barnyard.inbox_share: 0.1` (and rarely), then `dvc repro split`.
 """
 
 from __future__ import annotations
@@ -151,6 +151,13 @@ def point(work: Path, seed: int, arm: str, budget: int, asked: argparse.Namespac
     return row
 
 
+def drawn() -> dict[str, Any]:
+    """What decides how hard the data are; from the files, not from params.yaml, which may have changed since."""
+    yard = read_json(ROOT / "data/raw/barnyard.json")
+    pairs = len(read_json(ROOT / "data/splits/val.json")["images"])
+    return {key: yard[key] for key in ("pictures", "inbox", "inbox_photographs", "inbox_share")} | {"val_pairs": pairs}
+
+
 def curves(points: list[Point]) -> dict[str, list[dict[str, float]]]:
     """Mean and spread over seeds, by arm and number of labels; 0 labels belong to both."""
     found: dict[str, list[dict[str, float]]] = {}
@@ -218,7 +225,7 @@ def main() -> None:
     plot(found, asked.out.with_suffix(".png"))
     about = {"hardware": hardware_line(), "python": platform.python_version(), "torch": version("torch")}
     settings = {key: str(value) for key, value in vars(asked).items() if key not in ("work", "out")}
-    settings["inbox_photographs"] = str(read_json(ROOT / "data/raw/barnyard.json")["inbox_photographs"])
+    settings |= {key: str(value) for key, value in drawn().items()}
     write_json(asked.out, {"settings": settings, **about, "curves": found, "half_the_labels": half_the_labels(found),
                            "points": points})  # fmt: skip
     for row in half_the_labels(found):

@@ -58,7 +58,8 @@ class Data(Section):
 class Barnyard(Section):
     """Built-in data: labelled `pictures`, unlabelled `inbox`; `image_size` is width, height in pixels.
 
-    `inbox_photographs`: how many photographed individuals of the concept only the inbox shows.
+    `inbox_photographs`: how many photographed individuals of the concept only the inbox shows. `inbox_share`: share of the
+    inbox that shows the concept at all.
     """
 
     seed: Count
@@ -66,6 +67,7 @@ class Barnyard(Section):
     inbox: Count
     image_size: Annotated[tuple[int, int], Field(strict=False)]
     inbox_photographs: Count = 0
+    inbox_share: Share = 0.5
 
     @model_validator(mode="after")
     def _drawable(self) -> Barnyard:

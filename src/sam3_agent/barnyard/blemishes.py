@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -65,10 +67,15 @@ class Blemish:
     ambiguous: bool
 
 
-def plan_blemishes(rng: np.random.Generator, pictures: int, farm_names: list[str]) -> list[Blemish]:
-    """A plan for `pictures` pictures, dealt evenly to the farms, half of each positive."""
+def plan_blemishes(
+    rng: np.random.Generator, pictures: int, farm_names: list[str], positive: float = 0.5
+) -> list[Blemish]:
+    """A plan for `pictures` pictures, dealt evenly to the farms; `positive` is the share of each that shows the concept."""
     farms = [index % len(farm_names) for index in range(pictures)]
-    sides = [(index // len(farm_names)) % 2 == 0 for index in range(pictures)]
+    share = Fraction(positive).limit_denominator(10_000)  # exact: 30 times 0.1 is 3
+    sides = [
+        ceil((at + 1) * share) > ceil(at * share) for at in (index // len(farm_names) for index in range(pictures))
+    ]
     suffixes = deal(rng, pictures, SUFFIXES)
     stems = deal(rng, pictures, STEMS)
     forms: dict[bool, list[LabelForm]] = {

@@ -46,6 +46,7 @@ class Order:
     inbox: int
     image_size: tuple[int, int]
     inbox_photographs: int = 0
+    inbox_share: float = 0.5
 
     def settings(self) -> dict[str, Any]:
         """The part of the manifest that must agree for the files to be the same."""
@@ -57,6 +58,7 @@ class Order:
             "inbox": self.inbox,
             "image_size": list(self.image_size),
             "inbox_photographs": self.inbox_photographs,
+            "inbox_share": self.inbox_share,
         }
 
 
@@ -109,8 +111,9 @@ def _order(settings: Params, farms: list[Farm]) -> Order:
     naming = Naming(settings.names_of_concept(), ambiguous, tuple(sorted(near)))
     yard = settings.barnyard
     return Order(
-        settings.concept, naming, yard.seed, yard.pictures, yard.inbox, yard.image_size, yard.inbox_photographs
-    )
+        settings.concept, naming, yard.seed, yard.pictures, yard.inbox, yard.image_size, yard.inbox_photographs,
+        yard.inbox_share,
+    )  # fmt: skip
 
 
 def _write_raw(order: Order, farms: list[Farm], out: Path) -> Counter[str]:
@@ -135,7 +138,7 @@ def _write_raw(order: Order, farms: list[Farm], out: Path) -> Counter[str]:
 
 def _write_inbox(order: Order, farm: Farm, out: Path) -> dict[str, Any]:
     """Unlabelled pictures; returns the exact truth about them."""
-    plan = plan_blemishes(np.random.default_rng([INBOX, order.seed]), order.inbox, [farm.name])
+    plan = plan_blemishes(np.random.default_rng([INBOX, order.seed]), order.inbox, [farm.name], order.inbox_share)
     pictures: dict[str, Any] = {}
     for index, blemish in enumerate(track(plan, "inbox", console=Console(stderr=True), transient=True)):
         picture = _stage(np.random.default_rng([INBOX, order.seed, index]), farm, order, blemish)

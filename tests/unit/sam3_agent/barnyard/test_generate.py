@@ -131,6 +131,14 @@ def test_a_photographed_chicken_may_be_kept_for_the_inbox(pack: Pack) -> None:
     assert sum(c.is_photo for farm in farms for c in farm.individuals) == 2, "training and validation need one each"
 
 
+@pytest.mark.parametrize(("share", "shown"), [(0.0, 0), (0.1, 3), (0.5, 15), (1.0, 30)])
+def test_the_inbox_may_show_the_concept_rarely(pack: Pack, tmp_path: Path, share: float, shown: int) -> None:
+    made = make(pack, tmp_path, pictures=12, inbox=30, inbox_share=share)
+    truth = json.loads((tmp_path / "inbox_truth.json").read_text())["pictures"].values()
+    assert sum(bool(row["objects"]) for row in truth) == shown and made["inbox_share"] == share
+    assert len(pictures(tmp_path, "chicken")) == 6, "what is labelled is half and half as ever"
+
+
 def test_where_the_chicken_is_a_photograph_everything_is(pack: Pack) -> None:
     farms = [farm for farm in plan_farms(pack, "chicken", seed=7) if any(c.is_photo for c in farm.individuals)]
     assert len(farms) == 3 and all(c.is_photo for farm in farms for c in farm.cutouts())
