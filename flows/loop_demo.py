@@ -2,7 +2,7 @@
 
     python -m flows.loop_demo --size small          # a hundred pictures, one epoch: to see it turn
     python -m flows.loop_demo --size small --kill   # and every server and the training are killed once
-    python -m flows.loop_demo --size middle         # 400 pictures: where two batches make a difference
+    python -m flows.loop_demo --size middle         # 600 pictures: where two batches make a difference
     python -m flows.loop_demo                       # as params.yaml has it; hours on two cores
 
 Everything lies in outputs/loop-demo: a clone of this checkout in which the loop runs, the servers' data and logs, and
@@ -36,8 +36,8 @@ SIZES: dict[Size, Knobs] = {
     "small": QUICK | {"params.yaml": FULL["params.yaml"] | {
         "barnyard.pictures": 96, "barnyard.inbox": 60, "train.epochs": 1, "evaluate.bootstrap": 50,
     }},
-    "middle": QUICK | {"params.yaml": FULL["params.yaml"] | {  # half for validation: one negative must be less than the slice guard's 2 points
-        "barnyard.pictures": 400, "split.val_share": 0.5, "barnyard.inbox": 320, "train.epochs": 20, "evaluate.bootstrap": 200,
+    "middle": QUICK | {"params.yaml": FULL["params.yaml"] | {  # 100 negatives to validate on: one is half of what the slice guard allows
+        "split.val_share": 0.33, "barnyard.inbox": 320, "evaluate.bootstrap": 200,
     }},
     "full": FULL,
 }  # fmt: skip
