@@ -133,6 +133,19 @@ class TorchEngine:
         """float32 (d, H, W): the level that the DETR sees."""
         return embedding.vision.levels[-1][0].float().cpu().numpy()
 
+    def shaken(self, embedding: Embedding, size: float, seed: int) -> Embedding:
+        """The same image with every feature changed by normal noise of relative `size`: another rounding of it."""
+        import torch
+
+        from sam3.detector import Vision
+
+        chance = torch.Generator().manual_seed(seed)
+        levels = [
+            level * (1 + size * torch.randn(level.shape, generator=chance).to(level))
+            for level in embedding.vision.levels
+        ]
+        return Embedding(Vision(tuple(levels), embedding.vision.positions), embedding.size)
+
     def _draw(self, found: Grounding, pairs: Sequence[int], queries: Sequence[np.ndarray]) -> list[FloatArray]:
         """Masks of chosen queries of chosen pairs, one product for all."""
         import torch

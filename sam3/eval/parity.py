@@ -21,6 +21,7 @@ from sam3.errors import BadInput
 from sam3.eval.cgf1 import evaluated_pairs, overlaps, score_overlaps
 from sam3.eval.grounding import ground_pairs
 from sam3.eval.predictions import parse_predictions
+from sam3.eval.rounding import own_movement, unexplained
 from sam3.eval.saco import GroundTruth
 from sam3.images import read_image, resolve_inside
 from sam3.types import Detections, Engine, Prompt, UInt8Array
@@ -36,7 +37,9 @@ class Limits:
 
     Attributes:
         difference: float32 engines: largest difference of a logit, box coordinate (share of the image) or presence
-            logit; of a mask logit, as a share of the largest one where that is above 1.
+            logit; of a mask logit, as a share of the largest one where that is above 1. A number that moves by more
+            than that in the reference itself when its features are rounded otherwise (`sam3.eval.rounding`) may differ
+            by as much.
         cosine: of features; half-precision attention gone wrong has been seen at 0.06 to 0.09.
         mask_iou: mean. cgf1: absolute difference.
         presence: of probabilities, also where not exact; None: not judged.
@@ -58,6 +61,7 @@ class Parity:
         cosine: per image, of the level that the DETR sees; empty where an engine does not show it.
         difference: largest absolute difference by output, as in `Limits`. Where an engine does not show its queries, of
             what callers see: presence and scores as probabilities, boxes as a share of the longer side.
+        beyond_rounding: as `difference`, without numbers that rounding alone moves as far in the reference.
         box_px: per matched instance, largest coordinate difference in pixels.
         mask_iou: per matched instance; 0 for unmatched ones.
         presence: per pair, absolute difference of probabilities.
@@ -68,6 +72,7 @@ class Parity:
     unmatched: int = 0
     cosine: list[float] = field(default_factory=list)
     difference: dict[str, float] = field(default_factory=dict)
+    beyond_rounding: dict[str, float] = field(default_factory=dict)
     box_px: list[float] = field(default_factory=list)
     mask_iou: list[float] = field(default_factory=list)
     presence: list[float] = field(default_factory=list)
@@ -81,6 +86,7 @@ class Parity:
             "unmatched": self.unmatched,
             "features_cosine": _spread(self.cosine, min),
             "max_difference": self.difference or None,
+            "beyond_rounding": self.beyond_rounding or None,
             "box_error_px": _spread(self.box_px, max),
             "mask_iou": _spread(self.mask_iou, min),
             "presence_difference": _spread(self.presence, max),
@@ -130,26 +136,33 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
 def _queries(parity: Parity, reference: Any, other: Any, encoded: tuple[Any, Any], prompts: Sequence[Prompt]) -> None:
     """Raw outputs, query by query; the masks of all queries only of the first pairs, for they are large."""
     one, two = [e.answer([x] * len(prompts), prompts) for e, x in zip((reference, other), encoded, strict=True)]
-    found = {name: (getattr(one, name), getattr(two, name)) for name in ("logits", "boxes", "presence")}
-    if parity.pairs < DRAWN:
-        masks = one.masks(), two.masks()
-        scale = max(1.0, float(np.abs(masks[0]).max()))
-        found["masks"] = masks[0] / scale, masks[1] / scale
-    for name, (a, b) in found.items():
-        _note(parity, name, a - b)
+    scale = max(1.0, float(np.abs(one.masks()).max())) if parity.pairs < DRAWN else None
+
+    def read(answer: Any) -> dict[str, np.ndarray]:
+        numbers = {name: getattr(answer, name) for name in ("logits", "boxes", "presence")}
+        return numbers if scale is None else {**numbers, "masks": answer.masks() / scale}
+
+    left, right = read(one), read(two)
+    apart = {name: np.abs(left[name] - right[name]) for name in left}
+    far = [name for name, values in apart.items() if not values.max() <= Limits().difference]
+    explains = far and hasattr(reference, "shaken")
+    movement = own_movement(reference, encoded[0], prompts, read) if explains else {}
+    for name, values in apart.items():
+        _note(parity.difference, name, values)
+        _note(parity.beyond_rounding, name, unexplained(values, movement[name]) if name in movement else values)
 
 
-def _note(parity: Parity, name: str, differences: Any) -> None:
+def _note(kept: dict[str, float], name: str, differences: Any) -> None:
     """Keep the largest difference of an output; a NaN anywhere must not pass as small."""
     worst = float(np.nan_to_num(np.abs(differences), nan=np.inf).max())
-    parity.difference[name] = max(parity.difference.get(name, 0.0), worst)
+    kept[name] = max(kept.get(name, 0.0), worst)
 
 
 def _detections(parity: Parity, one: Detections, two: Detections, threshold: float, *, alone: bool) -> None:
     """What callers see of one pair; `alone`: nothing else of it is compared, so its numbers are."""
     parity.presence.append(abs(one.presence - two.presence))
     if alone:
-        _note(parity, "presence", one.presence - two.presence)
+        _note(parity.difference, "presence", one.presence - two.presence)
     pixels = int(np.prod(one.masks.shape[1:]))
     a, b = (found.masks.reshape(len(found), pixels).astype(np.float32) for found in (one, two))
     both = a @ b.T
@@ -161,9 +174,9 @@ def _detections(parity: Parity, one: Detections, two: Detections, threshold: flo
             parity.mask_iou.append(float(iou[i, j]))
             parity.box_px.append(float(np.abs(one.boxes[i] - two.boxes[j]).max()))
             if alone:
-                _note(parity, "scores", one.scores[i] - two.scores[j])
+                _note(parity.difference, "scores", one.scores[i] - two.scores[j])
                 longer = max(one.masks.shape[1], one.masks.shape[2])
-                _note(parity, "boxes", (one.boxes[i] - two.boxes[j]) / longer)
+                _note(parity.difference, "boxes", (one.boxes[i] - two.boxes[j]) / longer)
     for found, held in ((one, {i for i, _ in paired}), (two, {j for _, j in paired})):
         lonely = sum(float(score) >= threshold and at not in held for at, score in enumerate(found.scores))
         parity.unmatched += lonely
@@ -201,7 +214,8 @@ def _reasons(parity: Parity, exact: bool, allowed: Limits) -> Iterator[str]:
     if allowed.presence is not None and not worst <= allowed.presence:
         yield f"presence: differs by {worst:.2g}, at most {allowed.presence:g} allowed"
     if exact:
-        for name, value in parity.difference.items():
+        for name, raw in parity.difference.items():
+            value = parity.beyond_rounding.get(name, raw)
             if not value <= allowed.difference:
                 yield f"{name}: largest difference {value:.2g}, at most {allowed.difference:g} allowed"
     if parity.mask_iou and not np.mean(parity.mask_iou) >= allowed.mask_iou:

@@ -117,6 +117,8 @@ def show(engine: str, reference: str, parity: Parity, reasons: list[str]) -> Non
     from rich.console import Console
     from rich.table import Table
 
+    from sam3.eval.parity import Limits
+
     console, content = Console(), parity.to_json()
     table = Table(title=f"{engine} against {reference}, {parity.pairs} pairs")
     for heading in ("figure", "mean", "worst"):
@@ -131,6 +133,8 @@ def show(engine: str, reference: str, parity: Parity, reasons: list[str]) -> Non
             table.add_row(name, f"{spread['mean']:.6f}", f"{spread['worst']:.6f}")
     for name, value in parity.difference.items():
         table.add_row(f"largest difference of {name}", "", f"{value:.1e}")
+        if value > Limits().difference and name in parity.beyond_rounding:
+            table.add_row("  but for what rounding moves as far", "", f"{parity.beyond_rounding[name]:.1e}")
     if parity.cgf1:
         table.add_row("cgF1, reference and engine", *[f"{value:.4f}" for value in parity.cgf1])
     console.print(table)

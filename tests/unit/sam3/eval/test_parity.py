@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,41 @@ def test_cgf1_may_differ_by_half_a_point() -> None:
     assert judge(parity, exact=False) == []
     parity.cgf1 = (0.5, 0.49)
     assert judge(parity, exact=False) == ["cgF1: 0.4900 against 0.5000, at most 0.005 apart allowed"]
+
+
+class Numbers(Painter):
+    """An engine that shows its queries as well. Query 2 hangs on the features 4,000 times as much as the others."""
+
+    def __init__(self, at: int = 0, error: float = 0.0) -> None:
+        super().__init__([(0, 0.9)])
+        self.error = np.zeros((1, 4))
+        self.error[0, at] = error
+
+    def encode(self, images: Any) -> list[Any]:
+        return [1.0] * len(images)
+
+    def features(self, embedding: float) -> np.ndarray:
+        return np.ones((2, 3, 3))
+
+    def shaken(self, embedding: float, size: float, seed: int) -> float:
+        return embedding * (1 + size * float(np.random.default_rng(seed).standard_normal()))
+
+    def answer(self, embeddings: Sequence[float], prompts: Any) -> Any:
+        logits = embeddings[0] * np.array([[1.0, 1.0, 4000.0, 1.0]]) - [[0, 0, 3999, 0]] + self.error
+        zeros = np.zeros((1, 4, 4))
+        return SimpleNamespace(logits=logits, boxes=zeros, presence=np.zeros(1), masks=lambda: zeros)
+
+
+@pytest.mark.parametrize(
+    ("at", "error", "same"),
+    [(0, 9e-5, True), (0, 3e-4, False), (2, 3e-4, True), (2, 0.1, False), (2, float("nan"), False)],
+)
+def test_a_number_may_differ_by_as_much_as_rounding_moves_it_in_the_reference(
+    at: int, error: float, same: bool
+) -> None:
+    parity = compare(Numbers(), Numbers(at, error), [(IMAGE, [Prompt("hen")])])
+    assert (judge(parity, exact=True) == []) == same
+    assert np.isnan(error) or parity.difference["logits"] == pytest.approx(error), "what was seen is told as it is"
 
 
 def test_thresholds_are_put_back() -> None:
