@@ -78,8 +78,23 @@ def annotated_batch(work: Path, seed: int, arm: str, budget: int, looks: int, ch
     batch = mine_batch(settings)
     correct_files(batch.folder, read_truth(ROOT / "data/inbox_truth.json"))
     accept(batch.folder / "images", batch.folder, place / "annotated", annotator="the generator")
-    pairs_of(out, ROOT / "params.yaml")
+    if pairs_of(out, ROOT / "params.yaml") is None:  # nothing to measure on, but negatives to train on
+        write_json(out / "pairs.json", negatives(out / "images", settings.concept))
     return out / "pairs.json"
+
+
+def negatives(images: Path, concept: str) -> dict[str, Any]:
+    """Pictures that do not show the concept, as SA-Co pairs."""
+    from PIL import Image
+
+    rows = []
+    for number, path in enumerate(sorted(images.iterdir()), start=1):
+        with Image.open(path) as picture:
+            turned = picture.getexif().get(0x0112, 1) >= 5
+            width, height = picture.size[::-1] if turned else picture.size
+        rows.append({"id": number, "file_name": path.name, "text_input": concept, "width": width, "height": height,
+                     "queried_category": "1", "is_instance_exhaustive": 1, "is_pixel_exhaustive": 1})  # fmt: skip
+    return {"images": rows, "annotations": [], "categories": [{"id": 1, "name": concept}]}
 
 
 def joined(base: Path, extra: Path | None, place: Path) -> tuple[Path, Path]:
