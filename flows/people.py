@@ -1,7 +1,8 @@
 """Waiting for a person: a question in the Prefect UI, with a form, a timeout, and nobody's answer meaning no.
 
 A run of a deployment is suspended: its process ends and the server starts it again when somebody answers, so neither a
-killed worker nor a killed server loses the question. A run without a deployment pauses where it is.
+killed worker nor a killed server loses the question; when nobody does in time, `flows.resume` starts it again. A run
+without a deployment pauses where it is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from prefect import get_run_logger, pause_flow_run, suspend_flow_run
 from prefect.context import FlowRunContext
 from prefect.exceptions import FlowPauseTimeout
-from prefect.input import RunInput
+from prefect.input import RunInput, read_flow_run_input
 
 POLL = 5  # seconds between looks while a run waits in place
 
@@ -52,5 +53,9 @@ def ask(question: str, hours: float, key: str) -> Answer:
         else:
             said = pause_flow_run(wait_for_input=form, timeout=seconds, key=key, poll_interval=min(POLL, seconds))
     except FlowPauseTimeout:
+        return Answer(False, False, f"nobody answered within {hours:g} h")
+    if (
+        read_flow_run_input(said.metadata.key) is None
+    ):  # the question's time was up, and this is the form as it was asked
         return Answer(False, False, f"nobody answered within {hours:g} h")
     return Answer(bool(said.approve), True, said.comment, said.by)

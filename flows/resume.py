@@ -4,7 +4,8 @@
 
 A run holds a lock of the kernel for as long as its process lives (`flows.steps.alive`). A run that the server believes to
 be running, or that crashed, and whose lock nobody holds, is scheduled again; what it has done is in its journal, so it
-goes on from there. A run that was being cancelled when its process died is cancelled.
+goes on from there. A run that was being cancelled when its process died is cancelled. A run that waited for a person, in
+vain and for as long as it was to, is failed by the server; it is scheduled again to hear that the answer is no.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ PATIENCE = {  # a run that is just being started, or stopped, has no lock (yet):
     "RUNNING": 8,
     "CRASHED": 2,
     "CANCELLING": 30,
+    "FAILED": 1,
 }
+UNANSWERED = "The flow was paused and never resumed."  # what the server says of a question whose time is up
 OLD = timedelta(days=7)
 
 
@@ -40,7 +43,7 @@ async def resume(locks: Path = LOCKS) -> list[str]:
     from prefect.client.schemas.objects import StateType
     from prefect.states import Cancelled, Scheduled
 
-    kinds = [StateType.RUNNING, StateType.PENDING, StateType.CRASHED, StateType.CANCELLING]
+    kinds = [StateType[name] for name in PATIENCE]
     wanted = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[TAG]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds))
     )
@@ -51,6 +54,7 @@ async def resume(locks: Path = LOCKS) -> list[str]:
                 run.state is None
                 or run.deployment_id is None
                 or run.parent_task_run_id is not None
+                or (run.state.type == StateType.FAILED and run.state.message != UNANSWERED)
                 or not _lost(run, locks)
             ):
                 continue
@@ -58,7 +62,8 @@ async def resume(locks: Path = LOCKS) -> list[str]:
                 await client.set_flow_run_state(run.id, Cancelled(message="its process was gone"), force=True)
                 done.append(f"{run.name}: cancelled")
             elif (run.run_count or 0) < MOST:
-                state: Any = Scheduled(message="its process was gone: it goes on from its journal")
+                why = "nobody answered" if run.state.type == StateType.FAILED else "its process was gone"
+                state: Any = Scheduled(message=f"{why}: it goes on from its journal")
                 await client.set_flow_run_state(run.id, state, force=True)
                 done.append(f"{run.name}: goes on")
     return done

@@ -41,7 +41,7 @@ def write(name: str, seconds: float) -> str:
 
 
 @flow(name="turn", persist_result=True, result_serializer="json")
-def turn(steps: list[str], slow: str = "", question: bool = False) -> list[str]:
+def turn(steps: list[str], slow: str = "", question: bool = False, hours: float = 1.0) -> list[str]:
     with alive() as run, alone("loop", patience=60):
         journal = Journal(Path(f"turn-{run}.json"))
         for step in steps:
@@ -50,8 +50,8 @@ def turn(steps: list[str], slow: str = "", question: bool = False) -> list[str]:
                 Path("waiting").touch()
                 time.sleep(60)
         if question:
-            answer = journal.once("asked", lambda: vars(ask("Go on?", 1.0, "go-on")))
-            write(f"answered {answer['approve']} by {answer['by']}", 0.0)
+            answer = journal.once("asked", lambda: vars(ask("Go on?", hours, "go-on")))
+            write(f"answered {answer['approve']} by {answer['by'] or answer['comment']}", 0.0)
     return steps
 """
 
@@ -207,6 +207,23 @@ def test_a_person_is_waited_for_by_no_process_and_survives_a_restart(site: Site)
     assert reply["status"] == "ACCEPT", reply
     site.until(lambda: site.state(run) == "COMPLETED")
     assert site.done() == ["mine", "answered True by Ann"]
+
+
+def test_when_nobody_answers_in_time_the_answer_is_no_and_the_run_goes_on(site: Site) -> None:
+    site.clean()
+    run = site.order(steps=["mine"], question=True, hours=4 / 3600)
+    site.until(lambda: site.state(run) == "PAUSED")
+    site.until(lambda: site.state(run) == "COMPLETED")
+    assert site.done() == ["mine", "answered False by nobody answered within 0.00111111 h"]
+
+
+def test_a_no_without_a_word_is_an_answer(site: Site) -> None:
+    site.clean()
+    run = site.order(steps=["mine"], question=True)
+    site.until(lambda: site.state(run) == "PAUSED")
+    site.post(f"flow_runs/{run}/resume", {"run_input": {"approve": False}})
+    site.until(lambda: site.state(run) == "COMPLETED")
+    assert site.done() == ["mine", "answered False by "]
 
 
 def test_a_cancelled_run_leaves_no_process_and_no_lock(site: Site) -> None:
