@@ -10,8 +10,9 @@ starter weights, and cgF1 is measured on the same validation pairs.
 Every point is kept (--work): interrupted, the same command goes on, and a training goes on from its last step. The claim
 "at least the same gain with half the labels" is checked at every budget whose half was measured, too.
 
-The data are those of the checkout. For an inbox worth mining, set in params.yaml `barnyard.inbox_photographs: 1` (it shows a
-chicken that training has not seen) and `barnyard.inbox_share: 0.1` (and rarely), then `dvc repro split`.
+The data are those of the checkout. What the inbox is like is set in params.yaml, then `dvc repro split`: with
+`barnyard.inbox_photographs: 1` it shows a chicken that training has not seen, `barnyard.inbox_share` says how often. Where the
+concept is rare, most of what the model doubts is something else, and a mined batch teaches mainly what is none.
 """
 
 from __future__ import annotations
