@@ -183,16 +183,11 @@ def deploy_step(
     from sam3_agent.tracking.mlflow_store import Store
 
     settings = load_loop()
-    limits = settings.canary
     expected = 0.0 if champion is None else expected_shift(Store(), settings.promotion.name, champion)
-    chosen = {
-        "share": limits.share if share is None else share,
-        "seconds": limits.seconds if seconds is None else seconds,
-        "max_presence_shift": min(1.0, limits.max_presence_shift + expected),
-    }
+    limits = settings.canary.chosen(share, seconds, expected)
     package, control, live = REPOSITORY / str(version), Control(), Live()
-    if chosen["share"] > 0:
-        ended = deploy_watched(control, live, package, limits.model_copy(update=chosen))
+    if limits.share > 0:
+        ended = deploy_watched(control, live, package, limits)
         row = {"state": ended.verdict.state, "reasons": list(ended.verdict.reasons), **asdict(ended.deployment)}
     else:
         row = {"state": "fine", "reasons": ["deployed without a trial."], **asdict(put_live(control, live, package))}

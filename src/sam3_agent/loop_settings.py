@@ -53,6 +53,19 @@ class CanaryLimits(Section):
     max_presence_shift: Share
     alpha: Alpha
 
+    def chosen(self, share: float | None, seconds: float | None, expected_shift: float = 0.0) -> CanaryLimits:
+        """These limits for one trial.
+
+        Args:
+            share, seconds: in place of the file's, unless None.
+            expected_shift: of presence, as promotion measured it, in [0, 1]: a model that finds more than the one before
+                is not sent back for it.
+        """
+        asked = {"share": share, "seconds": seconds}
+        given = {name: value for name, value in asked.items() if value is not None}
+        shift = min(1.0, self.max_presence_shift + expected_shift)
+        return self.model_copy(update={**given, "max_presence_shift": shift})
+
 
 class Triggers(Section):
     """What starts a flow: finished annotations, or thumbs down within `hours`."""

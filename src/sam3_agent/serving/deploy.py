@@ -41,6 +41,9 @@ def deploy(
         typer.Option(min=0, max=1, help="Try it with this share of the pictures first; limits: configs/loop.yaml."),
     ] = 0.0,
     watch: Annotated[float | None, typer.Option(min=0, help="Seconds of that trial; configs/loop.yaml's.")] = None,
+    expected_shift: Annotated[
+        float, typer.Option(min=0, max=1, help="Shift of presence that promotion measured (reports/promotion.json).")
+    ] = 0.0,
     metrics: Annotated[str | None, typer.Option(help="URL of Triton's metrics; port 8002 of the server.")] = None,
 ) -> None:
     """Prove a packaged version and let it take the traffic; the one before stays for a rollback."""
@@ -52,9 +55,8 @@ def deploy(
     if number not in found:
         raise BadInput(f"{packages}: no version {number or ''}; there are {found}. Make one: sam3-agent package")
     if canary > 0:
-        limits = load_loop().canary
-        changed = limits.model_copy(update={"share": canary, **({} if watch is None else {"seconds": watch})})
-        print(deploy_watched(Control(address), Live(live), packages / str(number), changed, metrics, pictures))
+        limits = load_loop().canary.chosen(canary, watch, expected_shift)
+        print(deploy_watched(Control(address), Live(live), packages / str(number), limits, metrics, pictures))
         return
     state = put_live(Control(address), Live(live), packages / str(number), pictures)
     print(f"version {state.current} serves after {time.monotonic() - start:.1f} s; before: {state.previous}")

@@ -74,6 +74,15 @@ def test_what_sends_a_version_back(limits: CanaryLimits, tried: Reading, word: s
     assert verdict.state == "back" and word in " ".join(verdict.reasons)
 
 
+def test_a_shift_that_promotion_measured_sends_nothing_back_and_more_than_it_does(limits: CanaryLimits) -> None:
+    finds_more = reading(200, presence=0.9)  # nine in ten pictures moved
+    assert judge(reading(), finds_more, limits.chosen(None, None, 0.7)).state == "back"
+    trial = limits.chosen(0.5, None, 0.8)
+    assert judge(reading(), finds_more, trial).state == "fine"
+    assert (trial.share, trial.seconds, trial.max_presence_shift) == (0.5, 10.0, pytest.approx(0.95))
+    assert limits.chosen(None, 3.0, 0.95).max_presence_shift == 1.0
+
+
 @pytest.mark.parametrize(
     "tried", [reading(40, us=9999.0, presence=0.9), reading(200, failed=1), reading(120, us=1250.0)]
 )
