@@ -83,6 +83,13 @@ _LACKS = PhraseTable.of(
 )
 
 
+_LEADS = frozenset(
+    "are there|is there|where are|where is|where are there|does have|do have|do we have|do you see|which has|which one has|which have".split(
+        "|"
+    )
+)
+
+
 def compare_images(tokens: Sequence[Token], images: int) -> tuple[CompareImages, Scope] | None:
     """The comparison across pictures that a clause asks for, with the pictures it names."""
     named = [token for token in tokens if token.kind == "image"]
@@ -92,7 +99,7 @@ def compare_images(tokens: Sequence[Token], images: int) -> tuple[CompareImages,
         which = _which_image(Cursor([Token("which"), *tokens[2:]]), images)
         if which is not None and which.ask == "has":
             return which.model_copy(update={"ask": "how many"}), _pictures(named)
-    for rule in (_which_image, _difference, _than):
+    for rule in (_which_image, _difference, _than, _either):
         found = rule(Cursor(tokens), images)
         if found is not None:
             return found, _pictures(named)
@@ -145,6 +152,21 @@ def _which_image(cursor: Cursor, images: int) -> CompareImages | None:
     ):
         cursor.at -= 1 if cursor.word(-1) in ("with", "has", "shows", "contains") else 0
     return _has_what(cursor)
+
+
+def _either(cursor: Cursor, images: int) -> CompareImages | None:
+    """ "are there more people in the first or the second picture", "does picture 1 or picture 2 have more people"."""
+    tokens = cursor.tokens
+    named = [token for token in tokens if token.kind == "image" and token.scope is not None]
+    if sum(len(token.scope.numbers) for token in named if token.scope) < 2:
+        return None
+    beside = {at + step for at, token in enumerate(tokens) if token.kind == "image" for step in (-1, 0, 1)}
+    plain = [t for at, t in enumerate(tokens) if t.kind != "image" and not (at in beside and t.text in ("or", ","))]
+    words = [token.text for token in plain]
+    at = next((at for at, word in enumerate(words) if word in ("more", "fewer", "less")), None)
+    if at is None or " ".join(words[:at]) not in _LEADS or "than" in words:
+        return None
+    return _which_image(Cursor([Token("which"), named[0], Token("has"), *plain[at:]]), images)
 
 
 def _has_what(cursor: Cursor) -> CompareImages | None:

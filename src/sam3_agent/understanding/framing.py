@@ -87,6 +87,12 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("it", r"^(?:make|change|switch) it (?:to |into )?(the .+)$", r"\1 instead"),
         ("back", r"^(?:put|bring|add|take) (.+?) back(?: in)?$", r"add \1"),
         ("", r"^(?:show|give|find) (?:me )?(?:the ones|those|what|the things) (?:that )?(?:you |we |i )?(?:left out|excluded|removed|dropped)$", "the others"),
+        ("not", r"^not the \S+(?: \S+)? ,? (?:but )?the (.+)$", r"the \1 instead"),
+        ("neither", r"^neither .+? nor .+? , (?:but )?(?:only |just )(.+)$", r"only the \1"),
+        ("sorry", r" ,? ?sorry (?:to (?:bother|disturb|trouble) you(?: again)?|for .+|about .+)$", ""),
+        ("its", r"\btell me its (?:size|area)$", "how large is it"), ("their", r"\btell me their (?:sizes?|areas?)$", "how large are they"),
+        ("", r"^(do not (?:show|include|highlight|mark) .+?) any ?(?:more|longer)$", r"\1"),
+        ("like", r"^(is|are) there (?:something|anything) (.+?) ,? like (an? [^,]+)$", r"\1 there \3 \2"),
         ("not", r"^not (?:that|this)(?: one)? ,? ?(?:but )?(the .+)$", r"\1"),
         # --- where
         ("were", r"^were (is|are) ", r"where \1 "),
@@ -140,6 +146,8 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("common", r"^which \S+ (?:is|are) (?:the )?(?:more|most) common", "which is more common"),
         ("common", r"^which \S+ (?:is|are) (?:the )?(?:less|least) common", "which is less common"),
         ("and", rf"^(is|are) there (.+?) ({_IMG}) and (.+?) ({_IMG})$", r"\1 there \2 \3 and is there \4 \5"),
+        ("or", rf"^(which {_IMG} .+?) ,? (?:the )?(?:{_ORDINALS}) or (?:the )?(?:{_ORDINALS})(?: one)?$", r"\1"),
+        ("of", rf"^which (?:one )?of (?:the |these |those )?(?:(?:{_NUMBERS}|\d+) )?(\S+) is (?:further|farther|more) (?:to|on|towards|toward) the (left|right|top|bottom)$", r"the \2most of the \1"),
         # --- the same order of things as elsewhere
         ("of", r"^(?:out of|of|from|among|amongst) (?:all )?(?:of )?(the|these|those) (.+?) ,? (how many|which)(?! (?:are|is|do) (?:there|you|we)) ", r"\3 of \1 \2 "),
         ("among", r"^(?:among|amongst) (?:all )?(?:of )?(the|these|those) (.+?) ,? (how many|which)(?! (?:are|is|do) (?:there|you|we)) ", r"\3 of \1 \2 "),
@@ -164,9 +172,11 @@ _THE_BIGGER = re.compile(rf"^the ({_COMPARED}) (one|of the two|of them)$")
 _FRONTED = re.compile(
     rf"^(?:only )?((?:in|on|at|within|inside|under|behind|near|to|next to|between|above|below|over) (?!which|what|whose|total|all\b)[^,:]+?) ?[,:] ?((?:{_ASKS})\b.+)$"
 )
-_REGION_FIRST = re.compile(
-    rf"^(?:the )?((?:top|bottom|upper|lower|left|right|middle|centre|center)(?: (?:left|right))?(?: (?:half|side|part|corner|third))?) ?: ?((?:{_ASKS})\b.+)$"
+_REGION = (
+    r"(?:the )?((?:top|bottom|upper|lower|left|right|middle|centre|center)(?: (?:left|right))?(?: (?:half|side|part|corner|third))?)"
+    r"(?: <i\d+>)?"
 )
+_REGION_FIRST = re.compile(rf"^{_REGION} ?: ?((?:{_ASKS})\b.+)$")
 _PREDICATES = "|".join(sorted(lex.COLOURS | lex.STATES | lex.POSTURES | lex.MOTIONS, key=len, reverse=True))
 _MORE_SO = re.compile(
     rf"^(are|is|how many)(?: there)? (more|fewer|less) (.+?) (?:are |is )?({_PREDICATES}) than (?:are |is )?({_PREDICATES})$"
@@ -194,6 +204,11 @@ def spoken(tokens: Sequence[Token]) -> list[Token]:
     words = " ".join(_shown(at, token) for at, token in enumerate(tokens))
     plain = _WANTS.sub(r"\1", _TALK.sub(lambda found: found[1], words))
     return list(tokens) if plain == words else [_back(piece, tokens) for piece in plain.split()]
+
+
+def is_region(tokens: Sequence[Token]) -> bool:
+    """Whether these words only say where in the picture: "left half of the picture"."""
+    return re.fullmatch(_REGION, " ".join(_shown(at, token) for at, token in enumerate(tokens))) is not None
 
 
 def framed(tokens: Sequence[Token]) -> list[Token]:

@@ -20,8 +20,10 @@ from sam3_agent.understanding.at_once import AtOnce, at_once
 from sam3_agent.understanding.claims import description
 from sam3_agent.understanding.comparisons import compare_counts
 from sam3_agent.understanding.concepts import mentions
+from sam3_agent.understanding.corrections import mended, taken_back
 from sam3_agent.understanding.courtesy import Bared, bared
 from sam3_agent.understanding.determiners import number_at
+from sam3_agent.understanding.framing import is_region
 from sam3_agent.understanding.judging import judged
 from sam3_agent.understanding.normalise import clauses, opened
 from sam3_agent.understanding.numbered import count_bounded, numbered, wanted
@@ -95,6 +97,9 @@ def read(text: str, images: int = 1) -> Reading:
         text: what the person wrote.
         images: how many pictures the conversation has; "which one has more" means pictures where there are several.
     """
+    back = taken_back(text)
+    if back is not None and (reading := _corrected(*back, images)) is not None:
+        return reading
     when = timed(text)
     if when is not None:
         return _in_time(when, images)
@@ -129,6 +134,19 @@ def read(text: str, images: int = 1) -> Reading:
     if trouble is None and not troubles:
         trouble = "nothing named" if delivers or not sentences else "silent"
     return Reading((), trouble or "unclear", delivers)  # type: ignore[arg-type]
+
+
+def _corrected(said: str, now: str, images: int) -> Reading | None:
+    """What is said last, in the place of what was said first; None where it is no request and no thing."""
+    reading = read(now, images)
+    if len(reading.drafts) != 1:
+        return reading if reading.drafts else None
+    [draft] = reading.drafts
+    before = read(said, images).drafts
+    if _points_back(draft.plan.action):  # "the bikes, I mean the red ones"
+        return replace(reading, drafts=(*before, draft))
+    plan = mended(before[-1].plan if before else None, draft.plan, draft.bare)
+    return replace(reading, drafts=(Draft(plan, draft.bare and all(one.bare for one in before)),))
 
 
 def _in_time(when: Timed, images: int) -> Reading:
@@ -238,7 +256,7 @@ def _each_in_its_picture(clause: Bared, images: int) -> list[Draft]:
 def _after_colon(tokens: Sequence[Token], images: int) -> list[Draft]:
     """ "We need this for our newsletter: please outline the women"."""
     at = next((i for i, token in enumerate(tokens) if token.text == ":"), None)
-    if at is None or tokens[0].text in lex.WH_WORDS | lex.AUXILIARIES | lex.COPULAS:
+    if at is None or tokens[0].text in lex.WH_WORDS | lex.AUXILIARIES | lex.COPULAS or is_region(tokens[:at]):
         return []
     pictures = [replace(token, preposition="in") for token in tokens[:at] if token.scope not in (None, Scope())]
     after = bared([*tokens[at + 1 :], *pictures])

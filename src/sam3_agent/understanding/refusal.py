@@ -6,6 +6,8 @@ right ("the president") is about something that no picture shows.
 
 from __future__ import annotations
 
+import itertools
+
 from sam3_agent.understanding import lexicon as lex
 from sam3_agent.understanding.tokens import Cursor, PhraseTable
 
@@ -94,9 +96,12 @@ def unseen(tokens: list[str]) -> bool:
         return True
     if set(tokens) & {"times", "plus", "divided", "minus", "squared"} and sum(token.isdigit() for token in tokens) > 1:
         return True
+    if any(word in _ARRANGED and after == "by" for word, after in itertools.pairwise(tokens)):
+        return True
     return bool(set(tokens) & _NEVER_SEEN)
 
 
+_ARRANGED = lex.words("grouped sorted ordered ranked arranged clustered")  # an order of the answer, which it has not
 _NEVER_SEEN = lex.words(
     "joke jokes poem poems story stories essay recipe recipes weather capital president meaning opinion "
     "advice bitcoin stock definition homework translation haiku population currency riddle limerick fact "
