@@ -79,7 +79,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: not UTF-8 text (byte {error.start}). Is it a JSON file?") from error
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from error
+        raise BadInput(f"{path}: cannot be read ({error.strerror}).{made_by(path)}") from error
+
+
+def made_by(path: str | os.PathLike[str]) -> str:
+    """A sentence about where a missing file comes from; empty for one that is there or that no stage makes."""
+    parts = Path(path).parts
+    made = len(parts) > 1 and parts[0] in ("data", "models", "reports") and not Path(path).exists()
+    return " The pipeline makes it: make demo, or dvc repro." if made else ""
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from sam3.errors import BadInput
-from sam3.files import read_json, write_json
+from sam3.files import made_by, read_json, write_json
 from sam3_agent.loop_settings import FILE, LoopSettings, load_loop
 from sam3_agent.promotion.aliases import SHIFT, crown, standing
 from sam3_agent.promotion.apart import check_apart
@@ -74,6 +74,9 @@ def weigh(
     from sam3.eval.settings import load_settings
 
     measuring = replace(load_settings(config), bootstrap=1)  # intervals are of the gain, computed in the gate
+    for needed in filter(None, (val, hard)):
+        if not needed.is_file():
+            raise BadInput(f"{needed}: no such file.{made_by(needed)}", field="val" if needed == val else "hard")
     images = Path(measuring.images)
     hard_images = hard.parent / "images" if hard else images
     for measured_on, pictures in ((val, images), (hard, hard_images)):

@@ -102,6 +102,8 @@ def test_two_checkpoints_are_weighed_and_nothing_is_measured_twice(
     monkeypatch.setattr(trials, "write_json", lambda *_, **__: pytest.fail("measured again"))
     again = weigh(settings, str(new), str(old), latency=0, **asked)  # type: ignore[arg-type]
     assert again["gains"] == first["gains"] and "latency was not compared." in again["notes"]
+    with pytest.raises(BadInput, match=r"nowhere\.json: no such file"):
+        weigh(settings, str(new), str(old), latency=0, **(asked | {"hard": Path("nowhere.json")}))  # type: ignore[arg-type]
     write_json(files["train"], read_json(files["val"]))
     with pytest.raises(BadInput, match="must never be trained on"):
         weigh(settings, str(new), str(old), latency=0, **asked)  # type: ignore[arg-type]
