@@ -9,7 +9,7 @@ Where both engines show all their queries (`answer`), these are compared number 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,8 @@ class Parity:
             "instances": len(self.mask_iou),
             "unmatched": self.unmatched,
             "features_cosine": _spread(self.cosine, min),
-            "max_difference": self.difference or None,
-            "beyond_rounding": self.beyond_rounding or None,
+            "max_difference": _plain(self.difference) or None,
+            "beyond_rounding": _plain(self.beyond_rounding) or None,
             "box_error_px": _spread(self.box_px, max),
             "mask_iou": _spread(self.mask_iou, min),
             "presence_difference": _spread(self.presence, max),
@@ -94,8 +94,13 @@ class Parity:
         }
 
 
-def _spread(values: Sequence[float], worst: Any) -> dict[str, float] | None:
-    return {"mean": float(np.mean(values)), "worst": float(worst(values))} if len(values) else None
+def _spread(values: Sequence[float], worst: Any) -> dict[str, Any] | None:
+    return _plain({"mean": float(np.mean(values)), "worst": float(worst(values))}) if len(values) else None
+
+
+def _plain(figures: Mapping[str, float]) -> dict[str, Any]:
+    """Figures as JSON has them, which has no infinity and no NaN: those as words."""
+    return {name: value if np.isfinite(value) else str(value) for name, value in figures.items()}
 
 
 def compare(reference: Engine, other: Engine, asked: Sequence[Asked], *, threshold: float = 0.5) -> Parity:

@@ -7,6 +7,8 @@ after the checkpoint that follows the step, so a checkpoint carries that row, in
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +63,7 @@ def whole_log(folder: Path) -> str:
 
 
 def _kept(folder: Path) -> list[Path]:
-    return sorted(folder.glob("before_*.csv"), key=lambda path: int(path.stem.split("_")[1]))
+    return sorted(folder.glob("before_[0-9]*.csv"), key=lambda path: int(path.stem.split("_")[1]))
 
 
 def _rows(parts: list[Path]) -> pd.DataFrame:
@@ -69,11 +71,27 @@ def _rows(parts: list[Path]) -> pd.DataFrame:
     import pandas as pd
 
     rows = pd.DataFrame()
-    for part in (pd.read_csv(path) for path in parts if path.is_file() and path.stat().st_size):
+    for part in map(_part, filter(Path.is_file, parts)):
         if len(rows) and len(part):
             rows = rows[rows["step"] < part["step"].min()]
         rows = pd.concat([rows, part], ignore_index=True) if len(rows) else part
     return rows
+
+
+def _part(path: Path) -> pd.DataFrame:
+    """Whole rows of a file; a log that was damaged stops no training, and says what is left out."""
+    import pandas as pd
+
+    text = path.read_bytes().decode(errors="replace").replace("\0", "")
+    whole = text[: text.rfind("\n") + 1]  # a row that was cut off says a wrong step
+    if not whole.strip():
+        return pd.DataFrame()
+    try:
+        rows = pd.read_csv(io.StringIO(whole), on_bad_lines="warn")
+        return rows[pd.to_numeric(rows["step"], errors="coerce").notna()]
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, KeyError) as error:
+        warnings.warn(f"{path}: left out of the curve, it cannot be read ({error}).", stacklevel=2)
+        return pd.DataFrame()
 
 
 def _has(rows: pd.DataFrame, row: dict[str, float]) -> bool:

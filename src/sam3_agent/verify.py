@@ -130,7 +130,7 @@ def show(engine: str, reference: str, parity: Parity, reasons: list[str]) -> Non
         ("presence_difference", "presence difference"),
     ):
         if spread := content[key]:
-            table.add_row(name, f"{spread['mean']:.6f}", f"{spread['worst']:.6f}")
+            table.add_row(name, f"{float(spread['mean']):.6f}", f"{float(spread['worst']):.6f}")
     for name, value in parity.difference.items():
         table.add_row(f"largest difference of {name}", "", f"{value:.1e}")
         if value > Limits().difference and name in parity.beyond_rounding:

@@ -8,6 +8,7 @@ A part is either up to N picture files or one tar. Order is that of the names, s
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -68,6 +69,16 @@ def inbox_parts(url: str, pictures_each: int) -> Iterator[Part]:
         yield Part(f"{joined}/{name}")
 
 
+OF_THIS_FILE = (
+    errno.ELOOP,
+    errno.ENXIO,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+)  # not of the store
+
+
 def sources(part: Part) -> Iterator[tuple[str, Callable[[], bytes | BadInput]]]:
     """Name of every picture of a part and how to get its bytes, in order; calls for loose files may run side by side.
 
@@ -100,13 +111,20 @@ def _held(data: bytes | BadInput) -> bytes | BadInput:
 
 def _read(files: Any, path: str, name: str) -> bytes | BadInput:
     try:
-        if files.size(path) > MAX_BYTES:
+        about = files.info(path)
+        if about.get("type") not in (None, "file", "link"):
+            return BadInput(f"{name}: no file (a folder, pipe or device).")
+        if (about.get("size") or 0) > MAX_BYTES:
             return BadInput(f"{name}: over {MAX_BYTES / 1e6:.0f} MB. Scale the picture down.")
         return bytes(files.cat_file(path))
     except FileNotFoundError:
         return BadInput(f"{name}: gone since the inbox was planned.")
     except PermissionError as error:
         return BadInput(f"{name}: cannot be read ({_first(error)}).")
+    except OSError as error:
+        if error.errno in OF_THIS_FILE:
+            return BadInput(f"{name}: cannot be read ({error.strerror}).")
+        raise Unavailable(f"{path}: {_first(error)}. Run the shard again.") from error
     except Exception as error:  # as above
         raise Unavailable(f"{path}: {_first(error)}. Run the shard again.") from error
 
@@ -127,14 +145,30 @@ def _members(url: str) -> Iterator[tuple[str, bytes | BadInput]]:
                     yield name, BadInput(f"{name}: over {MAX_BYTES / 1e6:.0f} MB. Scale the picture down.")
                     continue
                 yield name, tar.extractfile(member).read()  # type: ignore[union-attr]
-            if files.size(path) < tar.offset + tarfile.BLOCKSIZE:  # cut between two members, which reads like an end
-                raise EOFError("its end is missing")
+            _check_end(files, path, tar.offset)
     except FileNotFoundError as error:
         raise Unavailable(f"{url}: gone since the inbox was planned. Plan again.") from error
     except Exception as error:
         if not isinstance(error, (OSError, ValueError, tarfile.TarError, EOFError)):
             raise Unavailable(f"{url}: {_first(error)}. Run the shard again.") from error
         raise Unavailable(f"{url}: not a whole tar ({_first(error)}). Write it again, then run its shard.") from error
+
+
+def _check_end(files: Any, path: str, end: int) -> None:
+    """That a tar ends where its reader stopped: a header that is damaged, or cut off, reads like an end.
+
+    Raises:
+        EOFError: it does not.
+    """
+    import tarfile
+
+    if files.size(path) < end + tarfile.BLOCKSIZE:
+        raise EOFError("its end is missing")
+    with files.open(path, "rb") as stream:
+        stream.seek(end)
+        while piece := stream.read(1 << 20):
+            if piece.strip(b"\0"):
+                raise EOFError(f"damaged at or after byte {end}")
 
 
 def _opened(url: str) -> tuple[Any, str]:

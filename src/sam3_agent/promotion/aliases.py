@@ -6,6 +6,7 @@ Each step is safe to repeat, and the order is such that a kill in between leaves
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ def dethrone(store: Store, name: str, version: int, why: str) -> Standing:
         return now
     with store._answering():
         store.client.set_model_version_tag(name, str(version), "rolled_back", why[:500])
-        if now.previous is None:
+        if now.previous in (None, version):  # the latter: killed while it was crowned
             store.client.delete_registered_model_alias(name, CHAMPION)
         else:
             store.client.set_registered_model_alias(name, CHAMPION, str(now.previous))
@@ -78,10 +79,22 @@ def expected_shift(store: Store, name: str, version: int) -> float:
     """How far a version's presence lay from its predecessor's when it was promoted; 0 for one that does not say.
 
     A better model finds more, so its presence differs: a canary may object to what goes beyond this (`Trial`).
+
+    Raises:
+        BadInput: the tag is no such number.
     """
     with store._answering():
-        tags = store.client.get_model_version(name, str(version)).tags
-    return float(tags.get(SHIFT, 0.0))
+        said = store.client.get_model_version(name, str(version)).tags.get(SHIFT, "0")
+    try:
+        shift = float(said)
+    except ValueError:
+        shift = math.nan
+    if not 0 <= shift <= 1:
+        raise BadInput(
+            f"{name}, version {version}: the tag {SHIFT} is {said!r}; expected a number from 0 to 1. Mend or delete it in MLflow.",
+            field=SHIFT,
+        )
+    return shift
 
 
 def _version(store: Store, name: str, alias: str) -> int | None:

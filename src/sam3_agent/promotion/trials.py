@@ -43,10 +43,13 @@ def presence_shift(old: Report, new: Report) -> float | None:
     Returns:
         A number in [0, 1]; None where one of the two does not say its presence.
     """
+    import numpy as np
     from scipy.stats import ks_2samp
 
     before, after = (list(report.presence.values()) for report in (old, new))
-    return float(ks_2samp(before, after).statistic) if before and after else None
+    if not before or not after or not np.isfinite([*before, *after]).all():
+        return None
+    return float(ks_2samp(before, after).statistic)
 
 
 def measured(truth: Path, checkpoint: str, settings: EvalSettings, kept: Path = KEPT, engine: str = "auto") -> Report:

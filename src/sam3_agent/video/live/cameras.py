@@ -59,7 +59,9 @@ def _rtsp(source: Source, damaged: Damage, read_seconds: float) -> Pictures:
             container = av.open(tether.address, options=dict(RTSP_OPTIONS), timeout=(OPEN_SECONDS, read_seconds))
         except (av.FFmpegError, ValueError, OSError) as error:
             if tether.moved:
-                raise Unavailable(f"{source.name}: sends its viewers to another address. Name that one.") from error
+                raise Unavailable(
+                    f"{source.name}: sends its viewers to another address, or speaks no plain RTSP. Name the address where it ends."
+                ) from error
             said = _why(error, tether.address)
             raise Unavailable(f"{source.name}: does not answer ({said}). Is the camera on?") from error
         try:

@@ -1,8 +1,8 @@
 """A camera on a leash: FFmpeg reaches this camera and nothing else.
 
 An RTSP server may answer "302 Moved" with any address, and FFmpeg follows without asking whether that host is allowed. So it is
-given a door on loopback instead of the camera's address; what goes through is looked at until the picture plays, and a camera that
-sends its viewers elsewhere is refused. TLS, where the camera speaks it, ends here. Used by `cameras.py` for every RTSP connection.
+given a door on loopback instead of the camera's address; until the picture plays, only well-formed answers go through, and a camera
+that sends its viewers elsewhere is refused. TLS, where the camera speaks it, ends here. Used by `cameras.py` for every RTSP connection.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from sam3_agent.video.sources import Source
 OPEN_SECONDS = 10.0
 STALLED = 30.0  # seconds that either end may take for a piece
 PIECE = 1 << 16
-_MOVED = re.compile(rb"(?:^|\n)RTSP/\S*\s+3\d\d")
-_STATUS = b"RTSP/"
+LONGEST = 1 << 20  # bytes of an answer
+_NAME = b"RTSP/1.0 "
+_STATUS = re.compile(rb"RTSP/1\.0 ([1-5]\d\d)(?: [^\0]*)?")
+_TOKEN = re.compile(rb"[A-Za-z0-9!#%&'*+.^_`|~-]+")  # no "$", which begins a picture
 
 
 class Tether:
@@ -113,13 +115,59 @@ class Tether:
 
 
 def looked_at(told: bytes) -> tuple[bytes | None, bytes]:
-    """What a camera said before it plays -> (what may go on, what is too short to judge); None for the first if it sends elsewhere."""
-    if _MOVED.search(told):
-        return None, b""
-    last = told.rfind(b"\n") + 1
-    begun = told[last:]
-    status = begun.startswith(_STATUS) or (begun and _STATUS.startswith(begun))
-    return (told[:last], begun) if status else (told, b"")
+    """What a camera said before it plays -> (what may go on, what is too short to judge).
+
+    Only whole, well-formed answers go on (RFC 2326, 7.1), written the plain way; None for the first of the two where a camera sends
+    its viewer elsewhere, or says anything that FFmpeg, which reads far more than the standard allows, might take for that.
+    """
+    passed = b""
+    while told:
+        if not _may_begin(told) or len(told) > 2 * LONGEST:
+            return None, b""
+        lines, body = _head(told)
+        if not lines:
+            return passed, told
+        status, length = _STATUS.fullmatch(lines[0]), _length(lines[1:])
+        if status is None or status[1].startswith(b"3") or length is None or length > LONGEST:
+            return None, b""
+        if len(told) < body + length:
+            return passed, told
+        passed += b"\r\n".join([*lines, b"", told[body : body + length]])
+        told = told[body + length :]
+    return passed, b""
+
+
+def _head(told: bytes) -> tuple[list[bytes], int]:
+    """The lines before the first empty one, and where the body begins; no lines while there is no empty one.
+
+    A carriage return counts nowhere, since FFmpeg passes over it.
+    """
+    lines, at = list[bytes](), 0
+    while (end := told.find(b"\n", at)) >= 0:
+        line, at = told[at:end].replace(b"\r", b""), end + 1
+        if not line:
+            return lines, at
+        lines.append(line)
+    return [], 0
+
+
+def _may_begin(told: bytes) -> bool:
+    """Whether an answer that is not whole yet begins as one does."""
+    return told.startswith(_NAME) or _NAME.startswith(told)
+
+
+def _length(lines: list[bytes]) -> int | None:
+    """Bytes of the body that these headers announce; None for headers that are not to be trusted."""
+    lengths = set()
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon or not _TOKEN.fullmatch(name) or b"\0" in line:
+            return None
+        if name.lower() == b"content-length":
+            lengths.add(value.strip())
+    if len(lengths) > 1 or not all(value.isdigit() for value in lengths):
+        return None
+    return int(lengths.pop()) if lengths else 0
 
 
 def _private(camera: socket.socket, host: str) -> ssl.SSLSocket:

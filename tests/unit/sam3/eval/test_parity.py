@@ -101,6 +101,7 @@ def test_a_number_may_differ_by_as_much_as_rounding_moves_it_in_the_reference(
 ) -> None:
     parity = compare(Numbers(), Numbers(at, error), [(IMAGE, [Prompt("hen")])])
     assert (judge(parity, exact=True) == []) == same
+    json.dumps(parity.to_json(), allow_nan=False)
     assert np.isnan(error) or parity.difference["logits"] == pytest.approx(error), "what was seen is told as it is"
 
 

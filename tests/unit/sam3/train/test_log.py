@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from sam3.train.log import set_aside, whole_log
 
@@ -54,3 +56,25 @@ def test_the_first_row_of_all_may_be_the_missing_one(tmp_path: Path) -> None:
     set_aside(tmp_path / "log", {"step": 0, "train/loss": 4.0})
     (tmp_path / "whole.csv").write_text(whole_log(tmp_path / "log"))
     assert pd.read_csv(tmp_path / "whole.csv").to_dict("records") == [{"step": 0, "train/loss": 4.0}]
+
+
+def test_a_row_that_was_cut_off_does_not_hide_the_rows_before_it(tmp_path: Path) -> None:
+    write(tmp_path, range(0, 20), 3.0)
+    log = tmp_path / "metrics.csv"
+    log.write_text(log.read_text().removesuffix("9,3.0\n"))  # "1" is left of "19,3.0"
+    set_aside(tmp_path)
+    write(tmp_path, range(19, 21), 2.0)
+    (tmp_path / "whole.csv").write_text(whole_log(tmp_path))
+    assert pd.read_csv(tmp_path / "whole.csv")["step"].tolist() == list(range(21))
+
+
+@pytest.mark.parametrize("damage", [b"\n\n\n", b"\xff\xfe\x00\n", b"a,b\n1,2\n", b'step,train/loss\n0,"1\n1,2\n'])
+def test_a_log_that_cannot_be_read_stops_no_training(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "metrics.csv").write_bytes(damage)
+    (tmp_path / "before_x.csv").write_text("a note of somebody's")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        set_aside(tmp_path, {"step": 5, "train/loss": 2.5})
+        write(tmp_path, range(6, 8), 2.0)
+        (tmp_path / "whole.csv").write_text(whole_log(tmp_path))
+    assert pd.read_csv(tmp_path / "whole.csv")["step"].dropna().tolist()[-3:] == [5, 6, 7]

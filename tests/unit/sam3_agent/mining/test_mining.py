@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -225,7 +226,7 @@ def test_a_store_that_knows_no_credentials_is_one_line(monkeypatch: pytest.Monke
         def isfile(self, path: str) -> bool:
             raise NoCredentials("Unable to locate credentials")
 
-        size = open = isfile
+        info = size = open = isfile
 
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda url: (Store(), "farm"))
     with pytest.raises(Unavailable, match=r"s3://farm: cannot be listed \(Unable to locate credentials\)"):
@@ -290,3 +291,32 @@ def test_shard_lists(text: str, numbers: list[int]) -> None:
 def test_shard_lists_that_are_none(text: str) -> None:
     with pytest.raises(BadInput, match="--shards"):
         shard_numbers(text, 10)
+
+
+@pytest.mark.parametrize("damage", ["header", "zeros", "two in one"])
+def test_a_tar_damaged_in_its_middle_is_not_taken_for_a_shorter_one(inbox: Path, tmp_path: Path, damage: str) -> None:
+    tar = tar_of(inbox, tmp_path / "a.tar")
+    with tarfile.open(tar) as whole:
+        members = whole.getmembers()
+    data, at = bytearray(tar.read_bytes()), members[len(members) // 2].offset
+    if damage == "two in one":
+        data += bytes(data)
+    else:
+        data[at : at + 512] = b"?" * 512 if damage == "header" else bytes(512)
+    tar.write_bytes(data)
+    part = Part(str(tar))
+    with pytest.raises(Unavailable, match=r"not a whole tar .+damaged at or after byte"):
+        list(pictures(part))
+
+
+def test_what_is_no_file_is_said_of_that_picture_alone(inbox: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / "a.png").write_bytes(next(inbox.glob("*.png")).read_bytes())
+    os.mkfifo(odd / "pipe.png")
+    (odd / "loop.png").symlink_to("loop.png")
+    (odd / "folder.png").mkdir()
+    read = dict(pictures(Part(str(odd), ("a.png", "folder.png", "loop.png", "pipe.png"))))
+    assert isinstance(read["a.png"], bytes)
+    for name in ("folder.png", "loop.png", "pipe.png"):
+        assert isinstance(read[name], BadInput) and name in str(read[name]), read[name]

@@ -54,6 +54,13 @@ def test_a_refused_or_unknown_candidate_is_not_installed(
     assert expected_shift(store, NAME, 3) == 0
     assert install(settings, better)["promoted"] == 3
     assert expected_shift(store, NAME, 3) == 0.43
+    for said in ("abc", "nan", "7", "-1", ""):
+        store.client.set_model_version_tag(NAME, "3", "presence_shift", said)
+        with pytest.raises(BadInput, match="version 3: the tag presence_shift is"):
+            expected_shift(store, NAME, 3)
+    store.client.set_registered_model_alias(NAME, "previous", "3")  # as a kill while it was crowned leaves it
+    assert dethrone(store, NAME, 3, "slow").champion is None
+    crown(store, NAME, 3)
     assert champion_weights("nobody", "", tmp_path) == ("sam3-lite", "sam3-lite")
     assert champion_weights(NAME, "models/finetuned", tmp_path) == ("models/finetuned", "models/finetuned")
 

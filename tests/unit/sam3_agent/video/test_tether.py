@@ -93,14 +93,32 @@ def test_a_camera_that_sends_its_viewers_elsewhere_is_refused(moves: str, scheme
     inside.listener.close()
 
 
+ANSWER = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n"
+SDP = b"RTSP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nv=0\r\na=x:"
+MOVED = b"RTSP/1.0 302 Moved\r\nLocation: rtsp://other/\r\n\r\n"
+
+
 @pytest.mark.parametrize(("told", "goes", "held"), [
-    (b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n", b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n", b""),
-    (b"RTSP/1.0 302 Moved\r\n", None, b""),
-    (b"v=0\r\n\r\nRTSP/2.0  301 x", None, b""),
+    (ANSWER, ANSWER, b""),
+    (ANSWER + SDP, ANSWER + SDP, b""),
+    (SDP[:-1], b"", SDP[:-1]),
     (b"RTSP/1.0 2", b"", b"RTSP/1.0 2"),
-    (b"a=x\r\nRT", b"a=x\r\n", b"RT"),
-    (b"a=control:streamid=0", b"a=control:streamid=0", b""),
-    (b"a=tool:RTSP/1.0 302 is no status here\r\n", b"a=tool:RTSP/1.0 302 is no status here\r\n", b""),
+    (b"RT", b"", b"RT"),
+    (ANSWER + b"RTSP/1.0 200", ANSWER, b"RTSP/1.0 200"),
+    (b"RTSP/1.0 200 OK\nCSeq: 1\n\n", ANSWER, b""),
+    (b"RTSP/1.0 401 No\r\nWWW-Authenticate: Basic realm=\"a:b\"\r\n\r\n", b"RTSP/1.0 401 No\r\nWWW-Authenticate: Basic realm=\"a:b\"\r\n\r\n", b""),
+    (b"RTSP/1.0 200 OK\r\nA: tool:RTSP/1.0 302 is no status here\r\n\r\n", b"RTSP/1.0 200 OK\r\nA: tool:RTSP/1.0 302 is no status here\r\n\r\n", b""),
 ])  # fmt: skip
-def test_what_a_camera_says_before_it_plays_is_looked_at(told: bytes, goes: bytes | None, held: bytes) -> None:
+def test_well_formed_answers_go_on_when_they_are_whole(told: bytes, goes: bytes, held: bytes) -> None:
     assert looked_at(told) == (goes, held)
+
+
+@pytest.mark.parametrize("told", [
+    MOVED, SDP + MOVED, b" " + MOVED, b"\r" + MOVED, b"$\0\0\4abcd" + MOVED, MOVED.replace(b" 302", b" +302"), MOVED.replace(b" 302", b" 0302"),
+    MOVED.replace(b"1.0 ", b"1.0\t"), MOVED.replace(b"1.0", b"2.0"), b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", b"HTTP/1.0 302 x\r\n\r\n",
+    b"RTSP/1.0 200 OK\r\nContent-Length: 1\r\nContent-Length: 90\r\n\r\n", b"RTSP/1.0 200 OK\r\nContent-Length: +5\r\n\r\n",
+    b"RTSP/1.0 200 OK\r\n Content-Length: 90\r\n\r\n", b"RTSP/1.0 200 OK\r\n$\0\0\2ab\r\n\r\n", b"RTSP/1.0 200 OK\r\nCSeq: 1\0\r\n\r\n",
+    b"RTSP/1.0 200 OK\r\nContent-Length: 99999999\r\n\r\n", b"RTSP/1.0 " + b"A" * (1 << 21), b"RTSP/1.0 200 OK\r\n\r\r\n" + MOVED,
+])  # fmt: skip
+def test_what_ffmpeg_might_take_for_a_move_goes_nowhere(told: bytes) -> None:
+    assert looked_at(told)[0] is None
