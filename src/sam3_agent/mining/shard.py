@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sam3.decoding import decode
-from sam3.errors import BadInput
+from sam3.errors import BadInput, Unavailable
 from sam3.files import atomic_write, file_sha256, read_json, write_json
 from sam3.types import Detections, Engine, Prompt, UInt8Array
 from sam3_agent.mining.ahead import fetched, in_order
@@ -97,7 +97,10 @@ def _threads() -> int:
 
 def _judged(waiting: list[tuple[dict[str, Any], Any]], judge: Judge) -> Iterator[dict[str, Any]]:
     images = [image for _, image in waiting if image is not None]
-    said = iter(judge(images) if images else ())
+    try:
+        said = iter(judge(images) if images else ())
+    except OSError as error:  # a served model; without this, the disk that is written to would be blamed
+        raise Unavailable(f"the model does not answer ({error.strerror or error}). Run the shard again.") from error
     for row, image in waiting:
         if image is not None:
             row |= {"height": image.shape[0], "width": image.shape[1], **next(said)}

@@ -320,3 +320,14 @@ def test_what_is_no_file_is_said_of_that_picture_alone(inbox: Path, tmp_path: Pa
     assert isinstance(read["a.png"], bytes)
     for name in ("folder.png", "loop.png", "pipe.png"):
         assert isinstance(read[name], BadInput) and name in str(read[name]), read[name]
+
+
+def test_a_model_that_is_gone_is_not_told_as_a_full_disk(inbox: Path, tmp_path: Path) -> None:
+    class Gone(Eyes):
+        def encode(self, images: Sequence[Any]) -> Any:
+            raise ConnectionRefusedError(111, "Connection refused")
+
+    out = tmp_path / "out"
+    planned(inbox, out)
+    with pytest.raises(Unavailable, match=r"the model does not answer \(Connection refused\)"):
+        run_shards(out, range(1), lambda plan: Gone())
