@@ -46,6 +46,7 @@ def own_movement(reference: Any, embedding: Any, prompts: Sequence[Prompt], read
 def unexplained(difference: np.ndarray, movement: np.ndarray) -> np.ndarray:
     """The differences (absolute, any shape) that are larger than `ALLOWED` times the reference's own movement, else 0.
 
-    A NaN stays one.
+    A NaN stays one, and a reference that moves without end explains nothing.
     """
-    return np.where(difference <= ALLOWED * movement, 0.0, difference)
+    explained = np.isfinite(movement) & (difference <= ALLOWED * movement)
+    return np.where(explained, 0.0, difference)

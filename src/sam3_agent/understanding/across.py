@@ -83,11 +83,10 @@ _LACKS = PhraseTable.of(
 )
 
 
-_LEADS = frozenset(
-    "are there|is there|where are|where is|where are there|does have|do have|do we have|do you see|which has|which one has|which have".split(
-        "|"
-    )
-)
+_LEADS = {
+    "are there", "is there", "where are", "where is", "where are there", "does have", "do have", "do we have", "do you see",
+    "which has", "which one has", "which have",
+}  # fmt: skip
 
 
 def compare_images(tokens: Sequence[Token], images: int) -> tuple[CompareImages, Scope] | None:

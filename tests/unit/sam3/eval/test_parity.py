@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sam3.eval.parity import compare, judge
+from sam3.eval.rounding import unexplained
 from sam3.types import Detections, Prompt
 
 IMAGE = np.zeros((40, 40, 3), np.uint8)
@@ -103,6 +104,11 @@ def test_a_number_may_differ_by_as_much_as_rounding_moves_it_in_the_reference(
     assert (judge(parity, exact=True) == []) == same
     json.dumps(parity.to_json(), allow_nan=False)
     assert np.isnan(error) or parity.difference["logits"] == pytest.approx(error), "what was seen is told as it is"
+
+
+def test_a_reference_that_moves_without_end_explains_nothing() -> None:
+    left = unexplained(np.array([0.1, 0.1, 0.1]), np.array([0.05, np.inf, np.nan]))
+    assert left.tolist() == [0.0, 0.1, 0.1]
 
 
 def test_thresholds_are_put_back() -> None:
