@@ -54,8 +54,6 @@ def ask(question: str, hours: float, key: str) -> Answer:
             said = pause_flow_run(wait_for_input=form, timeout=seconds, key=key, poll_interval=min(POLL, seconds))
     except FlowPauseTimeout:
         return Answer(False, False, f"nobody answered within {hours:g} h")
-    if (
-        read_flow_run_input(said.metadata.key) is None
-    ):  # the question's time was up, and this is the form as it was asked
+    if read_flow_run_input(said.metadata.key) is None:  # nobody's: the form as it was asked
         return Answer(False, False, f"nobody answered within {hours:g} h")
     return Answer(bool(said.approve), True, said.comment, said.by)

@@ -54,7 +54,6 @@ async def resume(locks: Path = LOCKS) -> list[str]:
                 run.state is None
                 or run.deployment_id is None
                 or run.parent_task_run_id is not None
-                or (run.state.type == StateType.FAILED and run.state.message != UNANSWERED)
                 or not _lost(run, locks)
             ):
                 continue
@@ -71,6 +70,8 @@ async def resume(locks: Path = LOCKS) -> list[str]:
 
 def _lost(run: Any, locks: Path) -> bool:
     """Whether nobody is at a run any more."""
+    if run.state.type.value == "FAILED" and run.state.message != UNANSWERED:
+        return False
     now, since = datetime.now(UTC), run.state.timestamp
     if now - since > OLD:
         return False

@@ -69,14 +69,8 @@ def inbox_parts(url: str, pictures_each: int) -> Iterator[Part]:
         yield Part(f"{joined}/{name}")
 
 
-OF_THIS_FILE = (
-    errno.ELOOP,
-    errno.ENXIO,
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.ENAMETOOLONG,
-    errno.EINVAL,
-)  # not of the store
+# what is wrong with one file and not with the store
+OF_THIS_FILE = (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 def sources(part: Part) -> Iterator[tuple[str, Callable[[], bytes | BadInput]]]:
@@ -121,11 +115,9 @@ def _read(files: Any, path: str, name: str) -> bytes | BadInput:
         return BadInput(f"{name}: gone since the inbox was planned.")
     except PermissionError as error:
         return BadInput(f"{name}: cannot be read ({_first(error)}).")
-    except OSError as error:
-        if error.errno in OF_THIS_FILE:
-            return BadInput(f"{name}: cannot be read ({error.strerror}).")
-        raise Unavailable(f"{path}: {_first(error)}. Run the shard again.") from error
     except Exception as error:  # as above
+        if isinstance(error, OSError) and error.errno in OF_THIS_FILE:
+            return BadInput(f"{name}: cannot be read ({error.strerror}).")
         raise Unavailable(f"{path}: {_first(error)}. Run the shard again.") from error
 
 

@@ -11,14 +11,11 @@ import re
 
 from sam3_agent.understanding.plan import Count, Plan, Segment
 
-_MARKS = (
-    r"(?:oh |uh |um |er )?(?:no[ ,]+wait|wait[ ,]+no|no[ ,]+no|no[ ,]+sorry|sorry[ ,]+no|sorry|oops|pardon|scratch that|strike that|"
-    r"correction|or rather|i meant?|make that|no)"
-)
-_TAKEN_BACK = re.compile(
-    rf"^(?P<said>.*?\w.*?)(?:\s*[,;:()\-–—]+\s*|\s*(?:\.{{2,}}|…)\s*){_MARKS}\s*[,:\-–—]\s*(?P<now>\w.*)$|"
-    rf"^(?P<said2>.*?\w.*?)(?:\s*[,;:()\-–—]+\s*|\s*(?:\.{{2,}}|…)\s*)(?:no[ ,]+wait|wait[ ,]+no|sorry[ ,]+i meant?|i meant?|or rather)\s+(?P<now2>\w.*)$",
-    re.IGNORECASE | re.DOTALL,
+_BREAK = r"\s*(?:[,;:()\-–—]+|\.{2,}|…)\s*"
+_FIRM = r"no[ ,]+wait|wait[ ,]+no|sorry[ ,]+i meant?|i meant?|or rather"  # take back without a comma behind them
+_ALSO = r"no[ ,]+no|no[ ,]+sorry|sorry[ ,]+no|sorry|oops|pardon|scratch that|strike that|correction|make that|no"
+_MARK = re.compile(
+    rf"{_BREAK}(?:oh |uh |um |er )?(?:(?:{_FIRM}|{_ALSO})\s*[,:\-–—]\s*|(?:{_FIRM})\s+)(?=\w)", re.IGNORECASE
 )
 _MOST = 400  # characters: a slip of the tongue is mended in one breath
 
@@ -27,11 +24,11 @@ def taken_back(text: str) -> tuple[str, str] | None:
     """What was said first and what is said instead; None where nothing is taken back."""
     if len(text) > _MOST:
         return None
-    found = _TAKEN_BACK.match(text)
-    if found is None:
-        return None
-    said, now = (found["said"], found["now"]) if found["said"] else (found["said2"], found["now2"])
-    return said.strip(" ,;:-–—.…("), now.strip(" )")
+    for found in _MARK.finditer(text):
+        said = text[: found.start()]
+        if re.search(r"\w", said):
+            return said.strip(" ,;:-–—.…("), text[found.end() :].strip(" )")
+    return None
 
 
 def mended(said: Plan | None, now: Plan, bare: bool) -> Plan:
