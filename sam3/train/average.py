@@ -41,6 +41,13 @@ class MeanWeights(WeightAveraging):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The mean stays, for the checkpoints that are written now."""
 
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Mean and learning weights under their own names, whichever of them the module holds now."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._shown:
+            mean = checkpoint["current_model_state"]
+            checkpoint["current_model_state"], checkpoint["state_dict"] = checkpoint["state_dict"], mean
+
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Back to the weights that learn."""
         self._back(pl_module)

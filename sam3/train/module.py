@@ -6,10 +6,10 @@ rate at every step. What is frozen stays in eval mode and gets no gradients.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite, nan
 from typing import Any
 
 import lightning as L
@@ -73,6 +73,7 @@ class DetectorModule(L.LightningModule):
         super().__init__()
         self.model, self.loss_config, self.optimizer_config = model, loss, optimizer
         self.total_steps, self.frozen = total_steps, frozen
+        self._logged: set[str] = set()  # terms that some step had
         known = dict(model.named_modules())
         for name in frozen:
             if name not in known:
@@ -121,9 +122,12 @@ class DetectorModule(L.LightningModule):
     def _log(self, stage: str, loss: Tensor, terms: dict[str, Tensor], count: int) -> None:
         train = stage == "train"
         values = torch.stack([value.float() for value in terms.values()]).tolist()  # one wait for the GPU, not many
-        finite = {f"{stage}/{name}": value for name, value in zip(terms, values, strict=True) if math.isfinite(value)}
+        said = {f"{stage}/{name}": value for name, value in zip(terms, values, strict=True) if isfinite(value)}
+        if train:  # a term that this batch lacks is logged as lacking: Lightning would repeat that of an earlier step
+            said = {**dict.fromkeys(self._logged, nan), **said}
+            self._logged.update(said)
         self.log(f"{stage}/loss", loss.detach(), prog_bar=True, on_step=train, on_epoch=not train, batch_size=count)
-        self.log_dict(finite, on_step=train, on_epoch=not train, batch_size=count)
+        self.log_dict(said, on_step=train, on_epoch=not train, batch_size=count)
 
     def on_before_optimizer_step(self, _: torch.optim.Optimizer) -> None:
         """Log the gradient norm before it is clipped."""

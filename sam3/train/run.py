@@ -30,6 +30,7 @@ from sam3.train.feature_cache import FeatureCache
 from sam3.train.fine_tuning import FineTuning
 from sam3.train.frozen import frozen_part
 from sam3.train.heartbeat import PROGRESS, Heartbeat
+from sam3.train.last import LastCheckpoint
 from sam3.train.loaders import training_loader, validation_loader
 from sam3.train.log import ROW, LastRow, set_aside, whole_log
 from sam3.train.lora import Adapters, adapt
@@ -50,7 +51,7 @@ class Run:
         self.config, self.work, self.gpus, self.world = config, work, gpus, world or World()
         self.last = work / "last.ckpt"
         self.watch = Watch(say=lambda message: print(message, flush=True) if self.world.first else None)
-        self.stop = StopInTime(self.last)
+        self.stop = StopInTime()
 
     @cached_property
     def base(self) -> Checkpoint:
@@ -250,7 +251,6 @@ class Run:
         return [
             *mean,
             LastRow(),
-            keeper("last", every_n_train_steps=self.config.trainer.save_every),
             keeper("loss-{step}-{val/loss:.5f}", monitor="val/loss", **best),
             keeper("cgf1-{step}-{val/cgf1:.5f}", monitor="val/cgf1", mode="max", **best),
             LearningRateMonitor("step"),
@@ -258,6 +258,7 @@ class Run:
             self.watch,
             Heartbeat(self.work / PROGRESS, self.total_steps, self.batch_size),
             self.stop,
+            LastCheckpoint(self.last, self.config.trainer.save_every, self.stop),
         ]
 
     def finish(self) -> Path:

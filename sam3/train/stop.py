@@ -1,7 +1,7 @@
 """A run that is told to stop saves the step it has reached, and goes on from there when SLURM starts it again.
 
 SLURM says SIGTERM before it preempts or cancels a job, and SIGUSR2 (which submitit asks for) some time before the
-time limit. All processes agree on the step after which they stop; the first saves `last.ckpt` and has the job
+time limit. All processes agree on the step after which they stop (`sam3.train.last` saves it); the first has the job
 requeued, unless somebody cancelled it. Outside SLURM the signals only save and stop.
 """
 
@@ -25,14 +25,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
 
 
 class StopInTime(L.Callback):
-    """Stops at the end of a step once a signal has come.
+    """Takes the signals of a run, and knows whether it was told to stop, and whether it has."""
 
-    Args:
-        last: the checkpoint that a resumed run starts from.
-    """
-
-    def __init__(self, last: Path) -> None:
-        self.last = last
+    def __init__(self) -> None:
         self.asked: str | None = None
         self.stopped = False
 
@@ -41,15 +36,15 @@ class StopInTime(L.Callback):
         for number in SIGNALS:
             signal.signal(number, self._note)
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
-        """Stop here, if any process was asked to."""
-        if trainer.fit_loop._should_accumulate() or not any_of_us(self.asked is not None, module.device):
-            return
-        if trainer.global_step < trainer.max_steps:
-            trainer.save_checkpoint(self.last)
-            trainer.should_stop = self.stopped = True
-            if trainer.is_global_zero:
-                print(f"{self.asked or 'a signal'}: step {trainer.global_step} saved in {self.last}", flush=True)
+    def asked_of_any(self, trainer: L.Trainer, module: L.LightningModule) -> bool:
+        """Whether any process was told to stop while steps are left; every process has to ask."""
+        return any_of_us(self.asked is not None, module.device) and trainer.global_step < trainer.max_steps
+
+    def now(self, trainer: L.Trainer, saved: Path) -> None:
+        """End the training after this step, which was saved."""
+        trainer.should_stop = self.stopped = True
+        if trainer.is_global_zero:
+            print(f"{self.asked or 'a signal'}: step {trainer.global_step} saved in {saved}", flush=True)
 
     def leave(self) -> None:
         """End the process if the run was stopped; under SLURM the job is requeued first.
