@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from sam3.detector import Sam3Detector
 from sam3.train.loss_config import LossConfig
 from sam3.train.module import DetectorModule, OptimizerConfig
