@@ -72,7 +72,7 @@ class FastTorchEngine(TorchEngine):
         self.fast = cast(FastDetector(self.model, switches).to(device).eval(), self.kind)
         self.exact_trunk = bool(getattr(self.fast.backbone, "exact", False))
         if switches.channels_last:
-            for part in (self.model.vision_encoder.neck, self.fast.pixels):
+            for part in (self.fast.layers, self.fast.pixels):
                 part.to(memory_format=torch.channels_last)
         words: Any = checkpoint.model.config.text_config
         self.length = words.max_position_embeddings

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sam3.detector import Sam3Detector
 from sam3.fast.attention import attend
 from sam3.fast.decoder import Decoder
+from sam3.fast.doubling import MergedLevel, doubles
 from sam3.fast.geometry import encode_boxes
 from sam3.fast.masks import PixelDecoder, draw
 from sam3.fast.switches import EXACT, Switches
@@ -57,8 +58,10 @@ class FastDetector(nn.Module):
         self.backbone = fast_trunk(model.vision_encoder.backbone, switches, explicit)
         self.decoder = Decoder(model.detr_decoder, self.grid, hoist=switches.hoist, explicit=explicit)
         self.pixels = PixelDecoder(model.mask_decoder.pixel_decoder, switches.phases)
-        self.layers = model.vision_encoder.neck.fpn_layers[: -1 if switches.used_levels else None]
         self.count = len(vision.scale_factors) - 1  # levels that are read
+        levels = model.vision_encoder.neck.fpn_layers[: self.count if switches.used_levels else None]
+        merge = switches.merged_neck
+        self.layers = nn.ModuleList(MergedLevel(one) if merge and doubles(one) else one for one in levels)
         self.register_buffer("position", self._position(), persistent=False)
 
     def trunk(self, pixels: Tensor) -> Tensor:

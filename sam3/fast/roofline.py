@@ -97,12 +97,13 @@ def _neck(config: Config) -> Stage:
     places, width, deep = config.trunk.grid**2, config.neck.fpn_hidden_size, config.trunk.hidden_size
     total = Stage(0, 0)
     for scale in config.neck.scale_factors[:-1]:
-        here, inputs = places * scale**2, deep
-        if scale >= 2:
-            total, inputs = total + linear(places, deep, 4 * (deep // 2)), deep // 2
+        here, inputs = places, deep
         if scale == 4:
-            total, inputs = total + linear(4 * places, deep // 2, 4 * (deep // 4)), deep // 4
-        total += linear(here, inputs, width) + linear(here, 9 * width, width)
+            total, here, inputs = total + linear(places, deep, 4 * (deep // 2)), 4 * places, deep // 2
+        if scale >= 2:  # the last doubling and both convolutions: 2 x 2 with four phases
+            total += linear(here, 4 * inputs, 4 * width)
+        else:
+            total += linear(here, inputs, width) + linear(here, 9 * width, width)
     return total
 
 

@@ -29,6 +29,7 @@ class Switches:
         hoist: what needs no prompt is done once an image (the DETR encoder's first self-attention), what needs no
             image once ever (the first decoder layer's queries).
         phases: the mask head's convolutions on the small map (`sam3.fast.masks`).
+        merged_neck: a finer level's last doubling and both its convolutions in one (`sam3.fast.doubling`).
         kept_masks: masks only for queries above the threshold.
         compile: torch.compile with static shapes.
         cuda_graphs: replayed launches (CUDA only, needs `compile`).
@@ -43,6 +44,7 @@ class Switches:
     used_levels: bool = False
     hoist: bool = False
     phases: bool = False
+    merged_neck: bool = False
     kept_masks: bool = False
     compile: bool = False
     cuda_graphs: bool = False
@@ -62,6 +64,7 @@ EXACT = Switches(
     used_levels=True,
     hoist=True,
     phases=True,
+    merged_neck=True,
     kept_masks=True,
 )  # less work, the same float32 numbers up to rounding
 
