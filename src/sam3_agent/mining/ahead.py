@@ -12,7 +12,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.pool import AsyncResult, ThreadPool
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -70,14 +70,14 @@ def in_order(
     Raises:
         What `work` raises, after the results before it; what `items` raises, at once.
     """
-    under_way: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decoding")
+    under_way: deque[AsyncResult[Result]] = deque()
+    pool = ThreadPool(threads)  # its threads hold up nobody's exit, as an executor's do while a store is silent
     try:
         for item in items:
-            under_way.append(pool.submit(work, item))
+            under_way.append(pool.apply_async(work, (item,)))
             if len(under_way) > most:
-                yield under_way.popleft().result()
+                yield under_way.popleft().get()
         while under_way:
-            yield under_way.popleft().result()
+            yield under_way.popleft().get()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.terminate()

@@ -9,10 +9,11 @@ A part is either up to N picture files or one tar. Order is that of the names, s
 from __future__ import annotations
 
 import errno
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sam3.errors import BadInput, Unavailable
@@ -31,6 +32,17 @@ class Part:
 
     url: str
     names: tuple[str, ...] = ()
+
+
+def located(url: str) -> str:
+    """An inbox by an address that holds from any working folder.
+
+    Raises:
+        BadInput: none was given.
+    """
+    if not url.strip():
+        raise BadInput("inbox: empty; expected a folder, a .tar or an address.", field="inbox")
+    return url if "://" in url else str(Path(url).absolute())
 
 
 def inbox_parts(url: str, pictures_each: int) -> Iterator[Part]:
@@ -56,7 +68,7 @@ def inbox_parts(url: str, pictures_each: int) -> Iterator[Part]:
     except Exception as error:  # drivers of stores have errors of their own: no credentials, no endpoint, no TLS
         raise Unavailable(f"{url}: cannot be listed ({_first(error)}). Check the address and your rights.") from error
     base = root.rstrip("/") + "/"
-    inside = [path[len(base) :] for path in found if path.startswith(base)]
+    inside = _named(url, [path[len(base) :] for path in found if path.startswith(base)])
     visible = [name for name in inside if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
     loose = [name for name in visible if is_picture(name)]
     tars = [name for name in visible if name.endswith(".tar")]
@@ -67,6 +79,18 @@ def inbox_parts(url: str, pictures_each: int) -> Iterator[Part]:
         yield Part(joined, tuple(loose[at : at + pictures_each]))
     for name in tars:
         yield Part(f"{joined}/{name}")
+
+
+def _named(url: str, names: list[str]) -> list[str]:
+    """Names that can be written down; of others it is said that they are left out."""
+    good = [name for name in names if not any("\ud800" <= letter <= "\udfff" for letter in name)]
+    if len(good) < len(names):
+        bad = next(name for name in names if name not in set(good)).encode(errors="surrogateescape")
+        warnings.warn(
+            f"{url}: {len(names) - len(good)} files are left out, their names are not UTF-8 ({bad!r}). Rename them.",
+            stacklevel=3,
+        )
+    return good
 
 
 # what is wrong with one file and not with the store
@@ -170,6 +194,8 @@ def _opened(url: str) -> tuple[Any, str]:
         raise BadInput(f"{url}: chained and piped addresses are not opened.", field="inbox")
     try:
         return fsspec.core.url_to_fs(url)
+    except OSError as error:  # some drivers connect at once
+        raise Unavailable(f"{url}: cannot be reached ({_first(error)}). Check the address.", field="inbox") from error
     except (ImportError, ValueError) as error:
         raise Unavailable(
             f"{url}: no driver for this address ({_first(error)}). Install the extra `scale`, or mount the store.",

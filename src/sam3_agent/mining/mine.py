@@ -23,7 +23,7 @@ import typer
 from sam3.errors import BadInput
 from sam3.files import read_json, write_json
 from sam3_agent.mining.batch import FACTS, SHEET, write_batch
-from sam3_agent.mining.inbox import Part, inbox_parts
+from sam3_agent.mining.inbox import Part, inbox_parts, located
 from sam3_agent.mining.ledger import Ledger
 from sam3_agent.mining.plan import Plan, load_part, load_plan, make_plan
 from sam3_agent.mining.rank import candidates, choose
@@ -201,12 +201,11 @@ def _planned(settings: MineSettings) -> tuple[Plan, Any]:
     """The plan, and what makes the judge of pictures."""
     from sam3_agent.mining.flag import Looker
 
-    local = settings.inbox if "://" in settings.inbox else str(Path(settings.inbox).absolute())
     first, second = _identity(settings.engine, settings.checkpoint), ""
     if settings.second is not None:
         second = f", against {_identity('auto', settings.second)}"
     plan = Plan(
-        local, settings.concept, settings.checkpoint, first, settings.threshold, settings.pictures_each,
+        located(settings.inbox), settings.concept, settings.checkpoint, first, settings.threshold, settings.pictures_each,
         judge=JUDGE + second,
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ import typer
 
 from sam3.errors import BadInput, Unavailable
 from sam3.types import Engine
+from sam3_agent.mining.inbox import located
 from sam3_agent.mining.plan import PLAN, Plan, load_plan, make_plan, plan_age, shard_numbers
 
 
@@ -103,12 +104,12 @@ def _plan(inbox: str | None, out: Path, concept: str | None, checkpoint: str, th
         from sam3_agent.params import load_params
 
         params = load_params()
-        inbox, concept = inbox or params.data.inbox, concept or params.concept
+        inbox = params.data.inbox if inbox is None else inbox
+        concept = concept or params.concept
     if pictures < 1:
         raise BadInput(f"--pictures {pictures}: expected 1 or more.", field="pictures")
-    local = inbox if "://" in inbox else str(Path(inbox).absolute())
     return make_plan(
-        Plan(local, concept, _absolute(checkpoint), weights_identity(checkpoint), threshold, pictures), out
+        Plan(located(inbox), concept, _absolute(checkpoint), weights_identity(checkpoint), threshold, pictures), out
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -67,6 +69,25 @@ def test_a_caller_that_leaves_takes_the_threads_with_it() -> None:
     while time.monotonic() < deadline and any(thread.name == "fetching" for thread in threading.enumerate()):
         time.sleep(0.02)
     assert not any(thread.name == "fetching" for thread in threading.enumerate())
+
+
+def test_a_read_that_never_ends_holds_up_no_exit() -> None:
+    """As by Ctrl-C while a store is silent: the process ends although a thread of it is in a read."""
+    script = """
+import threading
+from sam3_agent.mining.ahead import in_order
+begun = threading.Event()
+def silent(_):
+    begun.set()
+    threading.Event().wait()
+def items():
+    yield 0
+    begun.wait()
+    raise KeyboardInterrupt
+list(in_order(silent, items(), threads=2, most=4))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and done.stderr.rstrip().endswith("KeyboardInterrupt")
 
 
 def test_while_the_model_is_at_work_the_next_pictures_are_decoded(

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sam3.errors import BadInput, Unavailable
+from sam3.errors import BadInput, Sam3AgentError, Unavailable
 from sam3.types import Detections, Prompt
-from sam3_agent.mining.inbox import Part, inbox_parts, pictures
+from sam3_agent.mining.inbox import Part, inbox_parts, located, pictures
 from sam3_agent.mining.merge import MERGED, merge
 from sam3_agent.mining.plan import Plan, load_plan, make_plan, ranges, shard_numbers
 from sam3_agent.mining.run import element_calls, mine_inbox, run_shards, share
@@ -331,3 +332,19 @@ def test_a_model_that_is_gone_is_not_told_as_a_full_disk(inbox: Path, tmp_path: 
     planned(inbox, out)
     with pytest.raises(Unavailable, match=r"the model does not answer \(Connection refused\)"):
         run_shards(out, range(1), lambda plan: Gone())
+
+
+def test_a_name_that_is_not_utf8_is_left_out_and_said(inbox: Path, tmp_path: Path) -> None:
+    bad = os.fsencode(inbox) + b"/h\xe4hn.png"
+    shutil.copy(os.fsencode(min(inbox.rglob("*.png"))), bad)
+    with pytest.warns(UserWarning, match=r"1 files are left out.*h.xe4hn"):
+        parts = list(inbox_parts(str(inbox), 1000))
+    assert parts and all(name.isprintable() for part in parts for name in part.names)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"), [("", "inbox: empty"), ("  ", "inbox: empty"), ("ftp://127.0.0.1:9/x", "cannot be reached")]
+)
+def test_an_inbox_that_is_none_is_said_in_a_line(address: str, says: str) -> None:
+    with pytest.raises(Sam3AgentError, match=says):
+        list(inbox_parts(located(address), 10))
