@@ -5,7 +5,7 @@ weights (same work, no meaning): for a GPU. The threshold is set so that the fir
 random weights find nothing at 0.5. Writes JSON with hardware, versions, medians, spread, ratios to stock transformers,
 and what the roofline allows on an H200.
 
-    python benchmarks/engines.py --model lite                                     # CPU: torch, its fast path, onnx, jax, stock
+    python benchmarks/engines.py --model lite                                     # CPU: torch, its fast path, onnx, jax, stock (eager and compiled)
     python benchmarks/engines.py --model full --engines stock,stock-compiled,torch-best,jax,keras-hub --device cuda   # one GPU
 
 `keras-hub` (`keras_hub_opponent.py` says how to get it) has the published backbone only: `full`, or `small` to try it.
@@ -184,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="lite", choices=["lite", "full", "small"])
-    parser.add_argument("--engines", default="stock,torch,torch-exact,onnx,jax")
+    parser.add_argument("--engines", default="stock,stock-compiled,torch,torch-exact,onnx,jax")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=60.0, help="stop early after these, with three rounds or more")
@@ -240,7 +240,7 @@ def show(record: dict[str, Any]) -> None:
         for name, values in record["engines"].items()
     }
     table = Table(title=f"{record['model']} on {record['hardware']}: median ms")
-    table.add_column("engine")
+    table.add_column("engine", no_wrap=True)
     for task in next(iter(rows.values())):
         table.add_column(task, justify="right")
     table.add_column("8 / 1", justify="right")

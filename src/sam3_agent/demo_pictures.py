@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from sam3.files import atomic_write
-from sam3.scenes.compose import ComposeOptions, compose
+from sam3.scenes.compose import ComposeOptions, Scene, compose
 from sam3.scenes.pack import Pack
 from sam3.scenes.photometry import Photometry
 
@@ -40,13 +40,19 @@ class Recipe:
     cast: tuple[str, ...]
 
 
-def draw(recipe: Recipe, pack: Pack) -> np.ndarray:
-    """The picture of a recipe, uint8 RGB (480, 640, 3)."""
+def read_recipes(folder: Path) -> dict[str, Recipe]:
+    """The recipes of a folder, by name."""
+    rows = yaml.safe_load((folder / "recipes.yaml").read_text(encoding="utf-8"))
+    return {name: Recipe(name, r["seed"], r["background"], tuple(r["cast"])) for name, r in rows.items()}
+
+
+def draw(recipe: Recipe, pack: Pack) -> Scene:
+    """The picture of a recipe, (480, 640), and where each of its cast is in it."""
     files = {Path(cutout.file).stem.partition("-")[2]: cutout for cutout in pack.select(photos=True)}
     grounds = {Path(background.file).stem: background for background in pack.backgrounds}
     cast = [files[name] for name in recipe.cast]
     rng = np.random.default_rng(recipe.seed)
-    return compose(rng, cast, grounds[recipe.background].rgb, SIZE, LOOK).image
+    return compose(rng, cast, grounds[recipe.background].rgb, SIZE, LOOK)
 
 
 def main(folder: Path) -> None:
@@ -54,10 +60,9 @@ def main(folder: Path) -> None:
     from PIL import Image
 
     pack = Pack.load()
-    recipes = yaml.safe_load((folder / "recipes.yaml").read_text(encoding="utf-8"))
-    for recipe in (Recipe(name, r["seed"], r["background"], tuple(r["cast"])) for name, r in recipes.items()):
+    for recipe in read_recipes(folder).values():
         with atomic_write(folder / f"{recipe.name}.jpg", "wb") as stream:
-            Image.fromarray(draw(recipe, pack)).save(stream, "JPEG", quality=85)
+            Image.fromarray(draw(recipe, pack).image).save(stream, "JPEG", quality=85)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from label_studio import Studios, studios, wait_for
 from PIL import Image
 
 from sam3.images import read_image
-from sam3.types import Detections
+from sam3.scenes.pack import Pack
+from sam3.types import BoolArray, Detections
 from sam3_agent.annotation.annotated import read_rows
 from sam3_agent.annotation.environment import label_studio
 from sam3_agent.annotation.pull import pull
 from sam3_agent.annotation.push import SECRET_HEADER, Pushed, push_batch
 from sam3_agent.annotation.shapes import encode_brush, fill, outlines_of, polygon
+from sam3_agent.demo_pictures import draw, read_recipes
 from sam3_agent.mining.flag import mask_iou
 from sam3_agent.mining.ledger import Ledger
 from sam3_agent.mining.mine import mine_batch
@@ -172,8 +175,16 @@ def test_the_annotator_sees_the_outline_on_the_bird(
 
 def seen_in_the_browser(place: Studios, task: dict[str, Any], folder: Path) -> tuple[dict[str, float], np.ndarray]:
     """Where the picture is on the annotator's page (x, y, width, height, right, bottom), and the page, uint8 (H, W, 3)."""
-    user, password = place.server.password()
     shot = folder / f"{Path(task['data']['name']).stem}.png"
+    with opened_task(place, task, shot) as (_, box):
+        pass
+    return box, np.asarray(Image.open(shot).convert("RGB"))
+
+
+@contextmanager
+def opened_task(place: Studios, task: dict[str, Any], shot: Path) -> Iterator[tuple[Any, dict[str, float]]]:
+    """The annotator's page and where the picture is on it; left, it is photographed to `shot`."""
+    user, password = place.server.password()
     with chromium() as chrome:
         page = chrome.new_page(viewport={"width": 1500, "height": 1900})
         page.goto(f"{place.studio.url}/user/login/")
@@ -186,10 +197,83 @@ def seen_in_the_browser(place: Studios, task: dict[str, Any], folder: Path) -> t
             picture = page.locator("img[alt=image]").first
             picture.wait_for(state="visible", timeout=45_000)
             page.wait_for_timeout(1500)  # the canvas is drawn after the picture
-            box = picture.evaluate("image => image.getBoundingClientRect().toJSON()")
+            yield page, picture.evaluate("image => image.getBoundingClientRect().toJSON()")
         finally:
             page.screenshot(path=str(shot))
-    return box, np.asarray(Image.open(shot).convert("RGB"))
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("name", "bird", "corner", "tool"),
+    [
+        ("wide.jpg", "chicken_profile", (0, 0), "key-point-tool"),
+        (TURNED, "rooster", (350, 60), "key-point-tool"),
+        (TURNED, "rooster", (350, 60), "rectangle-tool"),
+    ],
+)
+def test_a_click_in_the_page_outlines_the_bird(
+    place: Studios, tasks: dict[str, Any], yard: dict[str, BoolArray], name: str, bird: str, corner: tuple[int, int],
+    tool: str, tmp_path: Path,
+) -> None:  # fmt: skip
+    """In a real browser, as a person does it: delete what is there, point at the bird, accept, submit.
+
+    Args:
+        yard: where each bird is in the yard. corner: of this picture in the yard, x and y.
+    """
+    task, folder = tasks[name], Path(os.environ.get("SAM3_SCREENSHOTS") or tmp_path)
+    width, height = task["data"]["width"], task["data"]["height"]
+    truth = yard[bird][corner[1] : corner[1] + height, corner[0] : corner[0] + width]
+    left, top, right, bottom = edges(truth)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    assert truth[int(y), int(x)]
+    shot = folder / f"{Path(name).stem} {tool}"
+    with opened_task(place, task, shot.with_name(f"{shot.name} submitted.png")) as (page, box):
+
+        def at(x: float, y: float) -> tuple[float, float]:
+            return box["x"] + x * box["width"] / width, box["y"] + y * box["height"] / height
+
+        page.set_default_timeout(8000)
+        for _ in task["predictions"][0]["result"]:
+            page.locator(".lsf-tree").get_by_text("chicken", exact=True).first.click()
+            page.keyboard.press("Backspace")
+        page.get_by_text("Auto-Annotation", exact=True).click()
+        page.locator(".lsf-tool_smart").first.hover()
+        page.locator(f".lsf-toolbar__smart [aria-label={tool}]").click()
+        page.screenshot(path=str(shot.with_name(f"{shot.name} before.png")))
+        if tool == "key-point-tool":
+            page.mouse.click(*at(x, y))
+        else:
+            page.mouse.move(*at(left, top))
+            page.mouse.down()
+            page.mouse.move(*at(x, y), steps=5)
+            page.mouse.move(*at(right, bottom), steps=5)
+            page.mouse.up()
+        accept = page.get_by_test_id("bottombar-accept-suggestions-button")
+        accept.wait_for(timeout=60_000)  # the first question loads the model
+        page.screenshot(path=str(shot.with_name(f"{shot.name} after.png")))
+        accept.click()
+        page.get_by_text("Submit", exact=True).click()
+        [row] = wait_for(lambda: rows(place))
+    assert row["file"] == name and len(row["instances"]) == 1, "one outline, and no trace of the click"
+    drawn = fill([np.array(ring) for ring in row["instances"][0]], height, width)
+    assert drawn[int(y), int(x)] and mask_iou(drawn[None], truth[None])[0, 0] > 0.45, "not the bird"
+    assert np.count_nonzero(drawn & truth) > 0.8 * np.count_nonzero(drawn), "much of it is not of the bird"
+    [held] = place.studio.call("GET", f"/api/tasks/{task['id']}/annotations/")
+    place.studio.call("DELETE", f"/api/annotations/{held['id']}/")
+    wait_for(lambda: not rows(place))
+
+
+@pytest.fixture(scope="module")
+def yard(repo_root: Path) -> dict[str, BoolArray]:
+    """Where each bird of the yard is, by name: masks (480, 640)."""
+    recipe = read_recipes(repo_root / "data/demo")["yard"]
+    return {name: one.mask for name, one in zip(recipe.cast, draw(recipe, Pack.load()).objects, strict=True)}
+
+
+def edges(mask: BoolArray) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a mask."""
+    ys, xs = np.nonzero(mask)
+    return int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())
 
 
 def test_finished_work_comes_by_webhook_and_five_times_is_once(place: Studios, tasks: dict[str, Any]) -> None:
@@ -293,13 +377,17 @@ def test_a_click_gives_a_mask_through_label_studio(place: Studios, tasks: dict[s
     task = tasks[TURNED]
     width, height = task["data"]["width"], task["data"]["height"]
     [backend] = place.studio.call("GET", "/api/ml", params={"project": task["project"]})
-    for kind, value in (
-        ("keypointlabels", {"x": 100 * 170 / width, "y": 100 * 180 / height, "width": 0.3}),
-        ("rectanglelabels", {"x": 100 * 60 / width, "y": 100 * 70 / height, "width": 65, "height": 58}),
+    wide, high = 0.65 * width, 0.58 * height
+    turned = {"x": 100 * 60 / width + 65, "y": 100 * 70 / height, "width": 100 * high / width,
+              "height": 100 * wide / height, "rotation": 90}  # fmt: skip
+    for kind, name, value in (
+        ("keypoint", "click", {"x": 100 * 170 / width, "y": 100 * 180 / height, "width": 0.3}),
+        ("rectangle", "box", {"x": 100 * 60 / width, "y": 100 * 70 / height, "width": 65, "height": 58}),
+        ("rectangle", "box", turned),  # the same, begun at its top right corner
     ):
         drawn = {
-            "id": "p", "type": kind, "from_name": {"k": "click", "r": "box"}[kind[0]], "to_name": "image",
-            "original_width": width, "original_height": height, "value": {**value, kind: ["chicken"]},
+            "id": "p", "type": kind, "from_name": name, "to_name": "image",
+            "original_width": width, "original_height": height, "value": value,
         }  # fmt: skip
         asked = {"task": task["id"], "context": {"result": [drawn]}}
         reply = place.studio.call("POST", f"/api/ml/{backend['id']}/interactive-annotating", json=asked)

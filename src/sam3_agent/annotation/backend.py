@@ -28,7 +28,7 @@ from sam3.images import read_image, resolve_inside
 from sam3_agent.annotation.prompting import Prompter
 from sam3_agent.annotation.pull import ANNOTATED, concept_of, pull
 from sam3_agent.annotation.push import SECRET_HEADER
-from sam3_agent.annotation.shapes import BOX, CLICK, IMAGE, mask_region
+from sam3_agent.annotation.shapes import BOX, CLICK, IMAGE, mask_region, outlines_of
 from sam3_agent.annotation.studio import Studio
 
 LARGEST = 8_000_000  # bytes of a request; brushes of large pictures are long
@@ -148,11 +148,12 @@ def _prompted(
     height, width = image.shape[:2]
     value, kind = drawn.get("value") or {}, drawn.get("type", "")
     try:
-        x, y = float(value["x"]) * width / 100, float(value["y"]) * height / 100
         if kind.startswith("rectangle") or drawn.get("from_name") == BOX:
-            right, bottom = x + float(value["width"]) * width / 100, y + float(value["height"]) * height / 100
-            hit = prompter.in_box(key, image, concept, (x, y, right, bottom))
+            [corners] = outlines_of({**drawn, "type": "rectangle"}, width, height) or []
+            (x, y), (right, bottom) = corners.min(0), corners.max(0)  # it may be drawn turned
+            hit = prompter.in_box(key, image, concept, (float(x), float(y), float(right), float(bottom)))
         elif kind.startswith("keypoint") or drawn.get("from_name") == CLICK:
+            x, y = float(value["x"]) * width / 100, float(value["y"]) * height / 100
             hit = prompter.at_click(key, image, concept, x, y)
         else:
             raise BadInput(f"a {kind} is no prompt; expected a click or a box.", field="context")

@@ -11,7 +11,11 @@ COLOUR = "#38bdf8"
 
 
 def labelling_config(concept: str) -> str:
-    """Label Studio's XML for one concept."""
+    """Label Studio's XML for one concept.
+
+    Click and box are tools without labels of their own: with one chosen, a click in the picture is enough. A label
+    chosen for a tool that is only smart would leave no tool chosen, and every click without effect.
+    """
     name = quoteattr(concept)
     return f"""<View>
   <Header value={quoteattr(f"Outline every {concept}: delete what is wrong, add what is missed, refine borders")}/>
@@ -19,15 +23,11 @@ def labelling_config(concept: str) -> str:
   <PolygonLabels name="{OUTLINE}" toName="{IMAGE}" strokeWidth="2" pointSize="small" opacity="0.25">
     <Label value={name} background="{COLOUR}"/>
   </PolygonLabels>
-  <BrushLabels name="{BRUSH}" toName="{IMAGE}" opacity="0.4">
+  <BrushLabels name="{BRUSH}" toName="{IMAGE}" opacity="0.4" smart="false">
     <Label value={name} background="{COLOUR}"/>
   </BrushLabels>
-  <RectangleLabels name="{BOX}" toName="{IMAGE}" smart="true" smartOnly="true">
-    <Label value={name} background="{COLOUR}" showInline="true"/>
-  </RectangleLabels>
-  <KeyPointLabels name="{CLICK}" toName="{IMAGE}" smart="true" smartOnly="true">
-    <Label value={name} background="{COLOUR}" showInline="true"/>
-  </KeyPointLabels>
+  <KeyPoint name="{CLICK}" toName="{IMAGE}" smart="true" smartOnly="true"/>
+  <Rectangle name="{BOX}" toName="{IMAGE}" smart="true" smartOnly="true"/>
   <Choices name="{PICTURE}" toName="{IMAGE}" choice="single" showInLine="true">
     <Choice value={quoteattr(nothing_here(concept))}/>
     <Choice value="{AMBIGUOUS}"/>
@@ -39,8 +39,9 @@ def instructions(concept: str) -> str:
     """The correction protocol, HTML, shown before labelling."""
     return (
         f"<ol><li><b>Delete</b> every outline that is not a {concept}.</li>"
-        f"<li><b>Add</b> every {concept} that was missed: with Auto-Annotation on, click on it or draw a box around it; "
-        "or draw a polygon.</li>"
+        f"<li><b>Add</b> every {concept} that was missed: with Auto-Annotation on, choose the points or the box at the "
+        "last button of the toolbar, click on it or draw a box around it, and accept (✓) what appears; or draw a "
+        "polygon.</li>"
         f"<li><b>Refine</b> borders that are off by more than a few pixels. Each {concept} has one outline.</li>"
         f"<li>If there is none, delete all outlines and choose <b>{nothing_here(concept)}</b>.</li>"
         f"<li>If you cannot tell what something is, choose <b>{AMBIGUOUS}</b>: the picture is left out of training.</li>"

@@ -107,6 +107,8 @@ def test_the_labelling_config_speaks_of_the_concept(concept: str) -> None:
     tree = ElementTree.fromstring(config)
     assert {label.get("value") for label in tree.iter("Label")} == {concept} and concept_of(config) == concept
     assert [choice.get("value") for choice in tree.iter("Choice")] == [f"no {concept} here", "ambiguous"]
+    assert [tag.get("name") for tag in tree.iter() if tag.get("smart") == "true"] == ["click", "box"]
+    assert tree.find("BrushLabels[@smart='false']") is not None, "a stroke is no question to the model"
     assert all(word in instructions(concept) for word in ("Delete", "Add", "Refine", "ambiguous"))
 
 
