@@ -1,18 +1,22 @@
 """The figures of a run, step by step, across kills.
 
-Lightning's CSV logger starts its file anew whenever a run goes on. What was there is set aside first; the whole
+Lightning's CSV logger starts its file anew whenever a run goes on, and writes it again for each new column. What was there is set aside first; the whole
 curve is put together at the end: of steps that were run twice, the later run counts. Lightning writes a step's row
 after the checkpoint that follows the step, so a checkpoint carries that row, in case the kill comes in between.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 
 from sam3.files import atomic_write
 
@@ -21,6 +25,29 @@ if TYPE_CHECKING:
 
 CURRENT = "metrics.csv"
 ROW = "logged_row"
+
+
+class RunLog(CSVLogger):
+    """Lightning's CSV logger, whose file is whole at any moment."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """What writes the file."""
+        if self._experiment is None:
+            self._experiment = _WholeWriter(log_dir=self.log_dir)
+        return self._experiment  # type: ignore[return-value]
+
+
+class _WholeWriter(ExperimentWriter):
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """Add columns: beside the file, and then in its place."""
+        with Path(self.metrics_file_path).open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        with atomic_write(self.metrics_file_path) as stream:
+            writer = csv.DictWriter(stream, fieldnames)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 class LastRow(L.Callback):

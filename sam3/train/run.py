@@ -17,11 +17,10 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from sam3.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from sam3.errors import BadConfig, BadInput
+from sam3.errors import BadCheckpoint, BadConfig, BadInput
 from sam3.files import read_json, write_json
 from sam3.train.average import MeanWeights
 from sam3.train.config import TrainConfig, plain
@@ -32,7 +31,7 @@ from sam3.train.frozen import frozen_part
 from sam3.train.heartbeat import PROGRESS, Heartbeat
 from sam3.train.last import LastCheckpoint
 from sam3.train.loaders import training_loader, validation_loader
-from sam3.train.log import ROW, LastRow, set_aside, whole_log
+from sam3.train.log import ROW, LastRow, RunLog, set_aside, whole_log
 from sam3.train.lora import Adapters, adapt
 from sam3.train.memory import checkpoint_activations, largest_batch
 from sam3.train.saving import WholeCheckpoints, clear_leftovers, read_state
@@ -192,15 +191,16 @@ class Run:
         if self.world.first:
             set_aside(self.work / "log", row)
         trainer = self._trainer()
-        trainer.fit(
-            module,
-            training_loader(batches, self.config.data.workers, gpu=gpu),
-            validation_loader(held_out, tokenizer, self.batch_size, self.world, gpu=gpu),
-            ckpt_path=self.last if self.last.is_file() else None,
-            weights_only=True,
-        )
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        try:
+            trainer.fit(
+                module,
+                training_loader(batches, self.config.data.workers, gpu=gpu),
+                validation_loader(held_out, tokenizer, self.batch_size, self.world, gpu=gpu),
+                ckpt_path=self.last if self.last.is_file() else None,
+                weights_only=True,
+            )
+        except SystemExit as ended:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt if trainer.interrupted else ended from None
         self.stop.leave()
 
     def _reached(self) -> tuple[int, dict[str, float] | None]:
@@ -208,6 +208,8 @@ class Run:
         if not self.last.is_file():
             return 0, None
         state = read_state(self.last)
+        if "global_step" not in state:
+            raise BadCheckpoint(f"{self.last}: not the state of a run. Remove it, or start over with --fresh.")
         return int(state["global_step"]), state.get(ROW)
 
     def _trainer(self) -> L.Trainer:
@@ -228,7 +230,7 @@ class Run:
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
-            logger=CSVLogger(self.work, name="log", version="", flush_logs_every_n_steps=20),
+            logger=RunLog(self.work, name="log", version="", flush_logs_every_n_steps=20),
             callbacks=self._callbacks(),
             enable_model_summary=False,
         )

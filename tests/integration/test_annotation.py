@@ -8,14 +8,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from chromium import chromium, needs_chromium
+from annotator_page import accept_suggestion, drag, opened_task, seen_in_the_browser, take_tool, without_prelabels
+from chromium import needs_chromium
 from label_studio import Studios, studios, wait_for
 from PIL import Image
 
@@ -173,35 +173,6 @@ def test_the_annotator_sees_the_outline_on_the_bird(
     assert np.abs(seen - [*points.min(0), *points.max(0)]).max() < 0.04
 
 
-def seen_in_the_browser(place: Studios, task: dict[str, Any], folder: Path) -> tuple[dict[str, float], np.ndarray]:
-    """Where the picture is on the annotator's page (x, y, width, height, right, bottom), and the page, uint8 (H, W, 3)."""
-    shot = folder / f"{Path(task['data']['name']).stem}.png"
-    with opened_task(place, task, shot) as (_, box):
-        pass
-    return box, np.asarray(Image.open(shot).convert("RGB"))
-
-
-@contextmanager
-def opened_task(place: Studios, task: dict[str, Any], shot: Path) -> Iterator[tuple[Any, dict[str, float]]]:
-    """The annotator's page and where the picture is on it; left, it is photographed to `shot`."""
-    user, password = place.server.password()
-    with chromium() as chrome:
-        page = chrome.new_page(viewport={"width": 1500, "height": 1900})
-        page.goto(f"{place.studio.url}/user/login/")
-        page.fill("input[name=email]", user)
-        page.fill("input[name=password]", password)
-        page.click("button[type=submit]")
-        page.wait_for_load_state("load")
-        page.goto(f"{place.studio.url}/projects/{task['project']}/data?task={task['id']}")
-        try:
-            picture = page.locator("img[alt=image]").first
-            picture.wait_for(state="visible", timeout=45_000)
-            page.wait_for_timeout(1500)  # the canvas is drawn after the picture
-            yield page, picture.evaluate("image => image.getBoundingClientRect().toJSON()")
-        finally:
-            page.screenshot(path=str(shot))
-
-
 @needs_chromium
 @pytest.mark.parametrize(
     ("name", "bird", "corner", "tool"),
@@ -223,7 +194,8 @@ def test_a_click_in_the_page_outlines_the_bird(
     task, folder = tasks[name], Path(os.environ.get("SAM3_SCREENSHOTS") or tmp_path)
     width, height = task["data"]["width"], task["data"]["height"]
     truth = yard[bird][corner[1] : corner[1] + height, corner[0] : corner[0] + width]
-    left, top, right, bottom = edges(truth)
+    ys, xs = np.nonzero(truth)
+    left, top, right, bottom = xs.min(), ys.min(), xs.max(), ys.max()
     x, y = (left + right) / 2, (top + bottom) / 2
     assert truth[int(y), int(x)]
     shot = folder / f"{Path(name).stem} {tool}"
@@ -232,26 +204,14 @@ def test_a_click_in_the_page_outlines_the_bird(
         def at(x: float, y: float) -> tuple[float, float]:
             return box["x"] + x * box["width"] / width, box["y"] + y * box["height"] / height
 
-        page.set_default_timeout(8000)
-        for _ in task["predictions"][0]["result"]:
-            page.locator(".lsf-tree").get_by_text("chicken", exact=True).first.click()
-            page.keyboard.press("Backspace")
-        page.get_by_text("Auto-Annotation", exact=True).click()
-        page.locator(".lsf-tool_smart").first.hover()
-        page.locator(f".lsf-toolbar__smart [aria-label={tool}]").click()
+        without_prelabels(page, len(task["predictions"][0]["result"]))
+        take_tool(page, tool)
         page.screenshot(path=str(shot.with_name(f"{shot.name} before.png")))
         if tool == "key-point-tool":
             page.mouse.click(*at(x, y))
         else:
-            page.mouse.move(*at(left, top))
-            page.mouse.down()
-            page.mouse.move(*at(x, y), steps=5)
-            page.mouse.move(*at(right, bottom), steps=5)
-            page.mouse.up()
-        accept = page.get_by_test_id("bottombar-accept-suggestions-button")
-        accept.wait_for(timeout=60_000)  # the first question loads the model
-        page.screenshot(path=str(shot.with_name(f"{shot.name} after.png")))
-        accept.click()
+            drag(page, at(left, top), at(right, bottom))
+        accept_suggestion(page, shot.with_name(f"{shot.name} after.png"))
         page.get_by_text("Submit", exact=True).click()
         [row] = wait_for(lambda: rows(place))
     assert row["file"] == name and len(row["instances"]) == 1, "one outline, and no trace of the click"
@@ -268,12 +228,6 @@ def yard(repo_root: Path) -> dict[str, BoolArray]:
     """Where each bird of the yard is, by name: masks (480, 640)."""
     recipe = read_recipes(repo_root / "data/demo")["yard"]
     return {name: one.mask for name, one in zip(recipe.cast, draw(recipe, Pack.load()).objects, strict=True)}
-
-
-def edges(mask: BoolArray) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a mask."""
-    ys, xs = np.nonzero(mask)
-    return int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())
 
 
 def test_finished_work_comes_by_webhook_and_five_times_is_once(place: Studios, tasks: dict[str, Any]) -> None:

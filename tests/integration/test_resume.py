@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -38,9 +39,11 @@ STOPPED = """
 import os, runpy, signal, sys
 from sam3.train.heartbeat import Heartbeat
 
+number = int(sys.argv.pop(1))
+
 def on_train_batch_end(self, trainer, *_):
     if trainer.global_step == 4:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
 Heartbeat.on_train_batch_end = on_train_batch_end
 del sys.argv[0]  # "-c"
@@ -107,14 +110,20 @@ def test_killed_before_in_and_after_a_validation_nothing_of_it_is_missing(
 
 
 @pytest.mark.slow
-def test_told_to_stop_it_validates_nothing_that_was_not_due(repo_root: Path, place: Path, whole: Path) -> None:
-    asked = command(repo_root, place, "stopped")
-    stopped = run(worse(STOPPED, asked), place)
-    assert stopped.returncode == 75 and "step 4 saved" in stopped.stdout, stopped.stderr[-2000:]
-    assert not list((place / "stopped/run").glob("*-*.ckpt"))
+@pytest.mark.parametrize(
+    ("number", "status", "says"),
+    [(signal.SIGTERM, 75, "step 4 saved"), (signal.SIGINT, 130, "the same command goes on")],
+)
+def test_told_to_stop_it_validates_nothing_that_was_not_due(
+    repo_root: Path, place: Path, whole: Path, number: signal.Signals, status: int, says: str
+) -> None:
+    asked = command(repo_root, place, f"stopped{status}")
+    stopped = run(worse(STOPPED, asked, str(int(number))), place)
+    assert stopped.returncode == status and says in stopped.stdout + stopped.stderr, stopped.stderr[-2000:]
+    assert not list((place / f"stopped{status}/run").glob("*-*.ckpt"))
     done = run(asked, place)
     assert done.returncode == 0, done.stderr[-2000:]
-    same(whole, place / "stopped")
+    same(whole, place / f"stopped{status}")
 
 
 @pytest.mark.slow

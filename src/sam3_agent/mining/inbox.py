@@ -9,6 +9,7 @@ A part is either up to N picture files or one tar. Order is that of the names, s
 from __future__ import annotations
 
 import errno
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,10 +39,12 @@ def located(url: str) -> str:
     """An inbox by an address that holds from any working folder.
 
     Raises:
-        BadInput: none was given.
+        BadInput: none was given, or its name cannot be written down.
     """
     if not url.strip():
         raise BadInput("inbox: empty; expected a folder, a .tar or an address.", field="inbox")
+    if not is_text(url):
+        raise BadInput(f"inbox {os.fsencode(url)!r}: its name is not UTF-8. Rename it.", field="inbox")
     return url if "://" in url else str(Path(url).absolute())
 
 
@@ -81,13 +84,19 @@ def inbox_parts(url: str, pictures_each: int) -> Iterator[Part]:
         yield Part(f"{joined}/{name}")
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8; Python stands in for other bytes with lone surrogates, which no file of ours can hold."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def _named(url: str, names: list[str]) -> list[str]:
     """Names that can be written down; of others it is said that they are left out."""
-    good = [name for name in names if not any("\ud800" <= letter <= "\udfff" for letter in name)]
+    good = [name for name in names if is_text(name)]
     if len(good) < len(names):
-        bad = next(name for name in names if name not in set(good)).encode(errors="surrogateescape")
+        first = next(name for name in names if not is_text(name))
         warnings.warn(
-            f"{url}: {len(names) - len(good)} files are left out, their names are not UTF-8 ({bad!r}). Rename them.",
+            f"{url}: {len(names) - len(good)} files are left out, their names are not UTF-8 ({os.fsencode(first)!r}). "
+            "Rename them.",
             stacklevel=3,
         )
     return good
@@ -154,7 +163,7 @@ def _members(url: str) -> Iterator[tuple[str, bytes | BadInput]]:
     try:
         with files.open(path, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
-                if not member.isfile() or not is_picture(member.name):
+                if not member.isfile() or not is_picture(member.name) or not _named(url, [member.name]):
                     continue
                 name = f"{prefix}/{member.name}"
                 if member.size > MAX_BYTES:
@@ -196,9 +205,9 @@ def _opened(url: str) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(url)
     except OSError as error:  # some drivers connect at once
         raise Unavailable(f"{url}: cannot be reached ({_first(error)}). Check the address.", field="inbox") from error
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, TypeError) as error:
         raise Unavailable(
-            f"{url}: no driver for this address ({_first(error)}). Install the extra `scale`, or mount the store.",
+            f"{url}: no driver for this address ({_first(error)}). Check it. Install the extra `scale`, or mount the store.",
             field="inbox",
         ) from error
 

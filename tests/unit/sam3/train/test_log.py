@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import warnings
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from sam3.train.log import set_aside, whole_log
+from sam3.train.log import RunLog, set_aside, whole_log
 
 
 def write(folder: Path, steps: range, loss: float) -> None:
@@ -78,3 +79,16 @@ def test_a_log_that_cannot_be_read_stops_no_training(tmp_path: Path, damage: byt
         write(tmp_path, range(6, 8), 2.0)
         (tmp_path / "whole.csv").write_text(whole_log(tmp_path))
     assert pd.read_csv(tmp_path / "whole.csv")["step"].dropna().tolist()[-3:] == [5, 6, 7]
+
+
+def test_a_kill_while_a_column_is_added_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = RunLog(tmp_path, name="log", version="")
+    for step in range(3):
+        log.log_metrics({"train/loss": 3.0 - step}, step)
+    log.save()
+    log.log_metrics({"val/loss": 1.0}, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(csv.DictWriter, "writerows", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            log.save()
+    assert pd.read_csv(tmp_path / "log/metrics.csv")["train/loss"].tolist() == [3.0, 2.0, 1.0]

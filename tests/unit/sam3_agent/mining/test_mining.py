@@ -23,7 +23,7 @@ from sam3_agent.mining.inbox import Part, inbox_parts, located, pictures
 from sam3_agent.mining.merge import MERGED, merge
 from sam3_agent.mining.plan import Plan, load_plan, make_plan, ranges, shard_numbers
 from sam3_agent.mining.run import element_calls, mine_inbox, run_shards, share
-from sam3_agent.mining.shard import manifest, manifest_file, rows_file
+from sam3_agent.mining.shard import manifest, manifest_file, rows_file, run_shard
 
 COUNT = 11
 
@@ -342,9 +342,31 @@ def test_a_name_that_is_not_utf8_is_left_out_and_said(inbox: Path, tmp_path: Pat
     assert parts and all(name.isprintable() for part in parts for name in part.names)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # fsspec's half-made FTP
 @pytest.mark.parametrize(
-    ("address", "says"), [("", "inbox: empty"), ("  ", "inbox: empty"), ("ftp://127.0.0.1:9/x", "cannot be reached")]
+    ("address", "says"),
+    [
+        ("", "inbox: empty"),
+        ("  ", "inbox: empty"),
+        ("ftp://127.0.0.1:9/x", "cannot be reached"),
+        ("ftp://", "no driver for this address"),
+        ("fol\udcff", "is not UTF-8"),
+    ],
 )
 def test_an_inbox_that_is_none_is_said_in_a_line(address: str, says: str) -> None:
     with pytest.raises(Sam3AgentError, match=says):
         list(inbox_parts(located(address), 10))
+
+
+def test_a_member_of_a_tar_whose_name_is_not_utf8_is_left_out_and_said(inbox: Path, tmp_path: Path) -> None:
+    path = tmp_path / "odd.tar"
+    pictures_of = sorted(inbox.rglob("*.png"))
+    with tarfile.open(path, "w") as tar:
+        tar.add(pictures_of[0], "ok.png")
+        tar.add(pictures_of[1], "h\udce4hn.png")
+        tar.add(pictures_of[2], "new\nline.png")
+    plan = make_plan(Plan(str(path), "hen", "sam3-lite", "abc", 0.3, 1000), tmp_path / "out")
+    with pytest.warns(UserWarning, match="h.xe4hn"):
+        run_shard(tmp_path / "out", 0, plan, Eyes())
+    with gzip.open(rows_file(tmp_path / "out", 0), "rt") as stream:
+        assert [json.loads(line)["name"] for line in stream] == ["odd.tar/ok.png", "odd.tar/new\nline.png"]
