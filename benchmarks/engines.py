@@ -42,6 +42,7 @@ from sam3.types import Prompt
 PHRASES = ["chicken", "duck", "tractor", "tree", "house", "dog", "fence", "red car"] * 2
 ROOT = Path(__file__).resolve().parent.parent
 OBJECTS = 3  # found by a phrase that finds something
+SETTLED = 0.1  # seconds; threads of the engine before spin for a while, and would slow down the next one
 
 
 def weights(model: str, folder: Path) -> str:
@@ -148,6 +149,7 @@ def measure(
         if number >= 5 and time.perf_counter() - begun > budget:
             break
         for name, todo in work.items():
+            time.sleep(SETTLED)
             for task, run in todo.items():
                 start = time.perf_counter()
                 run()
