@@ -12,11 +12,12 @@ import torch
 from made_pairs import make_pairs, make_tiny, train_command
 
 DUE = 15  # the step after which the first validation is due, and which `save_every` divides
-# dies, as by kill -9, when it begins to validate, or right after it has written a file
+# dies, as by kill -9, when it begins to validate, when that is over, or right after it has written a file
 DYING = f"""
 import fnmatch, os, runpy, signal, sys
 from pathlib import Path
 from sam3.train.fine_tuning import FineTuning
+from sam3.train.last import LastCheckpoint
 from sam3.train.saving import WholeCheckpoints
 
 moment = sys.argv.pop(1)
@@ -31,6 +32,9 @@ def save_checkpoint(self, checkpoint, path, storage_options=None):
 WholeCheckpoints.save_checkpoint = save_checkpoint
 if moment == "validation":
     FineTuning.validation_step = lambda *_: die()
+if moment == "validated":
+    over = LastCheckpoint.on_validation_end
+    LastCheckpoint.on_validation_end = lambda *given: (over(*given), die())
 del sys.argv[0]  # "-c"
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -127,10 +131,11 @@ def test_told_to_stop_it_validates_nothing_that_was_not_due(
 
 
 @pytest.mark.slow
-def test_killed_in_a_validation_between_gathered_gradients(repo_root: Path, place: Path) -> None:
+def test_killed_around_a_validation_between_gathered_gradients(repo_root: Path, place: Path) -> None:
     """Two batches a step and an uneven number before the validation: half a step is in no checkpoint."""
     outs = [command(repo_root, place, name, "train.accumulate=2") for name in ("gathered", "gathered_killed")]
     assert run(outs[0], place).returncode == 0
-    assert run(worse(DYING, outs[1], "validation"), place).returncode == -9
+    for moment in ("validation", "validated"):
+        assert run(worse(DYING, outs[1], moment), place).returncode == -9
     assert run(outs[1], place).returncode == 0
     same(place / "gathered", place / "gathered_killed")
