@@ -87,11 +87,8 @@ class Decoder(nn.Module):
         sides = torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], -1)  # x0, y0, x1, y1
         down = self.source.box_rpb_embed_y(self._far(self.places_y, sides[..., 1::2], dtype))
         across = self.source.box_rpb_embed_x(self._far(self.places_x, sides[..., 0::2], dtype))
-        down, across = (
-            down.permute(0, 3, 1, 2),
-            across.permute(0, 3, 1, 2),
-        )  # (P, heads, Q, rows), (P, heads, Q, columns)
-        bias = (down[..., None] + across[..., None, :]).flatten(3)
+        # (P, heads, Q, rows, 1) and (P, heads, Q, 1, columns): heads first, or the sum would have to be turned
+        bias = (down.permute(0, 3, 1, 2)[..., None] + across.permute(0, 3, 1, 2)[..., None, :]).flatten(3)
         # the presence token has no place and no bias
         return F.pad(place, (0, 0, 1, 0)), F.pad(bias, (0, 0, 1, 0)).contiguous()
 

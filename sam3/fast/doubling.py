@@ -57,11 +57,8 @@ class MergedLevel(nn.Module):
     def __init__(self, level: Any) -> None:
         super().__init__()
         self.before = level.scale_layers[:-1]
-        last, point, kernel = (
-            level.scale_layers[-1],
-            level.proj1.weight.data[..., 0, 0].float(),
-            level.proj2.weight.data,
-        )
+        last, kernel = level.scale_layers[-1], level.proj2.weight.data
+        point = level.proj1.weight.data[..., 0, 0].float()
         doubled = torch.einsum("icab,mc->imab", last.weight.data.float(), point)
         constant = point @ last.bias.data.float() + level.proj1.bias.data.float()
         # at the border the second convolution sees zeros, not the first one's bias: (out, 3, 3) for edge, middle, edge

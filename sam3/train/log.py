@@ -1,8 +1,9 @@
 """The figures of a run, step by step, across kills.
 
-Lightning's CSV logger starts its file anew whenever a run goes on, and writes it again for each new column. What was there is set aside first; the whole
-curve is put together at the end: of steps that were run twice, the later run counts. Lightning writes a step's row
-after the checkpoint that follows the step, so a checkpoint carries that row, in case the kill comes in between.
+Lightning's CSV logger starts its file anew whenever a run goes on, and writes it again for each new column. What was
+there is set aside first, and a column is added beside the file; the whole curve is put together at the end: of steps
+that were run twice, the later run counts. Lightning writes a step's row after the checkpoint that follows the step, so a
+checkpoint carries that row, in case the kill comes in between.
 """
 
 from __future__ import annotations
