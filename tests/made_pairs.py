@@ -48,6 +48,13 @@ def make_tiny(folder: Path) -> Path:
     return save_checkpoint(folder / "tiny", Sam3Detector(tiny_config()), folder / "tokenizer.json")
 
 
+def make_place(folder: Path, count: int) -> Path:
+    """Pairs in `folder`/pairs and a tiny checkpoint beside them; returns the folder."""
+    make_pairs(folder / "pairs", count)
+    make_tiny(folder)
+    return folder
+
+
 def train_command(repo: Path, pairs: Path, checkpoint: str | Path, out: Path, *more: str) -> list[str]:
     """The command of the README on made-up pairs, on the CPU."""
     settings = {

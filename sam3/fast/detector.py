@@ -59,9 +59,10 @@ class FastDetector(nn.Module):
         self.decoder = Decoder(model.detr_decoder, self.grid, hoist=switches.hoist, explicit=explicit)
         self.pixels = PixelDecoder(model.mask_decoder.pixel_decoder, switches.phases)
         self.count = len(vision.scale_factors) - 1  # levels that are read
-        levels = model.vision_encoder.neck.fpn_layers[: self.count if switches.used_levels else None]
-        merge = switches.merged_neck
-        self.layers = nn.ModuleList(MergedLevel(one) if merge and doubles(one) else one for one in levels)
+        levels: Any = model.vision_encoder.neck.fpn_layers[: self.count if switches.used_levels else None]
+        if switches.merged_neck:
+            levels = [MergedLevel(level) if doubles(level) else level for level in levels]
+        self.layers = nn.ModuleList(levels)
         self.register_buffer("position", self._position(), persistent=False)
 
     def trunk(self, pixels: Tensor) -> Tensor:

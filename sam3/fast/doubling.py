@@ -29,8 +29,7 @@ def merged_kernel(kernel: Tensor, doubled: Tensor | None = None) -> Tensor:
     seen = kernel.new_zeros(2, 3, 2, 2)
     for (phase, row), (pixel, part) in SEEN.items():
         seen[phase, row, pixel, part] = 1
-    both = torch.einsum("omuv,imab->oiuvab", kernel, doubled)
-    return torch.einsum("oiuvab,pura,qvsb->pqoirs", both, seen, seen).flatten(0, 2)
+    return torch.einsum("omuv,imab,pura,qvsb->pqoirs", kernel, doubled, seen, seen).flatten(0, 2)
 
 
 def double_and_convolve(x: Tensor, merged: Tensor) -> Tensor:

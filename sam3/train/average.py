@@ -45,8 +45,8 @@ class MeanWeights(WeightAveraging):
         """Mean and learning weights under their own names, whichever of them the module holds now."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         if self._shown:
-            mean = checkpoint["current_model_state"]
-            checkpoint["current_model_state"], checkpoint["state_dict"] = checkpoint["state_dict"], mean
+            one, other = "state_dict", "current_model_state"
+            checkpoint[one], checkpoint[other] = checkpoint[other], checkpoint[one]
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Back to the weights that learn."""

@@ -9,14 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from made_pairs import make_pairs, make_tiny, train_command
+from made_pairs import make_place, train_command
 
 DUE = 15  # the step after which the first validation is due, and which `save_every` divides
-# dies, as by kill -9, when it begins to validate, when that is over, or right after it has written a file
-DYING = f"""
+# dies, as by kill -9, when it begins to validate, when that is over, or right after it has written a file; or gets a
+# signal after step 4, which is in the middle of everything
+WORSE = f"""
 import fnmatch, os, runpy, signal, sys
 from pathlib import Path
 from sam3.train.fine_tuning import FineTuning
+from sam3.train.heartbeat import Heartbeat
 from sam3.train.last import LastCheckpoint
 from sam3.train.saving import WholeCheckpoints
 
@@ -35,21 +37,8 @@ if moment == "validation":
 if moment == "validated":
     over = LastCheckpoint.on_validation_end
     LastCheckpoint.on_validation_end = lambda *given: (over(*given), die())
-del sys.argv[0]  # "-c"
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-# told to stop after step 4, which is in the middle of everything
-STOPPED = """
-import os, runpy, signal, sys
-from sam3.train.heartbeat import Heartbeat
-
-number = int(sys.argv.pop(1))
-
-def on_train_batch_end(self, trainer, *_):
-    if trainer.global_step == 4:
-        os.kill(os.getpid(), number)
-
-Heartbeat.on_train_batch_end = on_train_batch_end
+if moment.isdigit():
+    Heartbeat.on_train_batch_end = lambda _, trainer, *__: trainer.global_step == 4 and os.kill(os.getpid(), int(moment))
 del sys.argv[0]  # "-c"
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -57,10 +46,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("resume")
-    make_pairs(folder / "pairs", 10)
-    make_tiny(folder)
-    return folder
+    return make_place(tmp_path_factory.mktemp("resume"), 10)
 
 
 def command(repo_root: Path, place: Path, name: str, *more: str) -> list[str]:
@@ -74,9 +60,9 @@ def run(command: list[str], place: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=200)
 
 
-def worse(script: str, command: list[str], *moment: str) -> list[str]:
-    """The command, in a process that does what `script` says."""
-    return [command[0], "-c", script, *moment, *command[1:]]
+def worse(command: list[str], moment: str) -> list[str]:
+    """The command, in a process to which something happens at a moment (`WORSE`)."""
+    return [command[0], "-c", WORSE, moment, *command[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +92,7 @@ def test_killed_before_in_and_after_a_validation_nothing_of_it_is_missing(
 ) -> None:
     asked = command(repo_root, place, "killed")
     for moment in ("validation", f"loss-{DUE}-*", f"cgf1-{DUE}-*", "last.ckpt"):
-        died = run(worse(DYING, asked, moment), place)
+        died = run(worse(asked, moment), place)
         assert died.returncode == -9, (moment, died.stderr[-2000:])
     done = run(asked, place)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -122,7 +108,7 @@ def test_told_to_stop_it_validates_nothing_that_was_not_due(
     repo_root: Path, place: Path, whole: Path, number: signal.Signals, status: int, says: str
 ) -> None:
     asked = command(repo_root, place, f"stopped{status}")
-    stopped = run(worse(STOPPED, asked, str(int(number))), place)
+    stopped = run(worse(asked, str(int(number))), place)
     assert stopped.returncode == status and says in stopped.stdout + stopped.stderr, stopped.stderr[-2000:]
     assert not list((place / f"stopped{status}/run").glob("*-*.ckpt"))
     done = run(asked, place)
@@ -136,6 +122,6 @@ def test_killed_around_a_validation_between_gathered_gradients(repo_root: Path, 
     outs = [command(repo_root, place, name, "train.accumulate=2") for name in ("gathered", "gathered_killed")]
     assert run(outs[0], place).returncode == 0
     for moment in ("validation", "validated"):
-        assert run(worse(DYING, outs[1], moment), place).returncode == -9
+        assert run(worse(outs[1], moment), place).returncode == -9
     assert run(outs[1], place).returncode == 0
     same(place / "gathered", place / "gathered_killed")

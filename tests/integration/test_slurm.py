@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import slurm_cluster
-from made_pairs import make_pairs, make_tiny, train_command
+from made_pairs import make_pairs, make_place, train_command
 
 STEPS = 90
 pytestmark = pytest.mark.skipif(slurm_cluster.missing() is not None, reason=str(slurm_cluster.missing()))
@@ -30,10 +30,7 @@ def cluster() -> Iterator[slurm_cluster.SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cluster")
-    make_pairs(folder / "pairs", 10)
-    make_tiny(folder)
-    return folder
+    return make_place(tmp_path_factory.mktemp("cluster"), 10)
 
 
 def command(repo: Path, place: Path, name: str, *more: str, epochs: int = STEPS // 5) -> list[str]:

@@ -8,17 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_pairs import make_pairs, make_tiny, train_command
+from made_pairs import make_place, train_command
 
 from sam3.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("options")
-    make_pairs(folder / "pairs", 8)
-    make_tiny(folder)
-    return folder
+    return make_place(tmp_path_factory.mktemp("options"), 8)
 
 
 def run(repo: Path, place: Path, name: str, *more: str) -> str:

@@ -91,15 +91,10 @@ def is_text(name: str) -> bool:
 
 def _named(url: str, names: list[str]) -> list[str]:
     """Names that can be written down; of others it is said that they are left out."""
-    good = [name for name in names if is_text(name)]
-    if len(good) < len(names):
-        first = next(name for name in names if not is_text(name))
-        warnings.warn(
-            f"{url}: {len(names) - len(good)} files are left out, their names are not UTF-8 ({os.fsencode(first)!r}). "
-            "Rename them.",
-            stacklevel=3,
-        )
-    return good
+    bad = [os.fsencode(name) for name in names if not is_text(name)]
+    if bad:
+        warnings.warn(f"{url}: left out for names that are not UTF-8: {len(bad)} ({bad[0]!r}). Rename.", stacklevel=3)
+    return [name for name in names if is_text(name)]
 
 
 # what is wrong with one file and not with the store
