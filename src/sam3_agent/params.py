@@ -59,7 +59,7 @@ class Barnyard(Section):
     """Built-in data: labelled `pictures`, unlabelled `inbox`; `image_size` is width, height in pixels.
 
     `inbox_photographs`: how many photographed individuals of the concept only the inbox shows. `inbox_share`: share of the
-    inbox that shows the concept at all.
+    inbox that shows the concept at all. `inbox_visitors`: whether it shows the labelled farms' animals, too.
     """
 
     seed: Count
@@ -68,6 +68,7 @@ class Barnyard(Section):
     image_size: Annotated[tuple[int, int], Field(strict=False)]
     inbox_photographs: Count = 0
     inbox_share: Share = 0.5
+    inbox_visitors: bool = False
 
     @model_validator(mode="after")
     def _drawable(self) -> Barnyard:

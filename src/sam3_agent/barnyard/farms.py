@@ -4,7 +4,9 @@ The farm is the barnyard's source of pictures, and file names start with it, so 
 Three farms show photographs alone, of the concept and of what is taken for it, where the pack has them; the others
 show drawings too, those of the concept never seen in pretraining. The inbox is a farm of its own: the pack has three
 photographed chickens, so it gets drawings (held-out ones, and emoji no farm uses) unless one is kept for it, which is what
-makes its pictures worth a label (`barnyard.inbox_photographs`).
+makes its pictures worth a label (`barnyard.inbox_photographs`). With visitors (`barnyard.inbox_visitors`) the animals of
+all farms walk through the inbox, too, on its own backgrounds: then validation asks about what the inbox shows, as a
+sample of the same stream does, and labels of the inbox can be seen to help there.
 """
 
 from __future__ import annotations
@@ -45,13 +47,14 @@ class Farm:
         return [*self.individuals, *self.near, *self.others, *self.clutter]
 
 
-def plan_farms(pack: Pack, concept: str, seed: int, inbox_photographs: int = 0) -> list[Farm]:
+def plan_farms(pack: Pack, concept: str, seed: int, inbox_photographs: int = 0, visitors: bool = False) -> list[Farm]:
     """Deal the pack to the farms; the last one is the inbox.
 
     Args:
         concept: a phrase of the pack; its individuals are the cut-outs it is true of.
         seed: shuffles who goes where.
         inbox_photographs: photographed individuals that the inbox keeps for itself, where two are left for the others.
+        visitors: the inbox shows the concept's individuals and near misses of all farms, too.
 
     Raises:
         BadInput: the pack has fewer than three individuals of the concept.
@@ -81,6 +84,10 @@ def plan_farms(pack: Pack, concept: str, seed: int, inbox_photographs: int = 0) 
     _deal(rng, [c for c in others if c.is_photo] or others, [farm.others for farm in farms])
     _deal(rng, clutter, [farm.clutter for farm in farms])
     _deal_backgrounds(rng, (b for b in pack.backgrounds if concept not in b.shows), farms)
+    if visitors:
+        for farm in farms[:-1]:
+            farms[-1].individuals += farm.individuals
+            farms[-1].near += farm.near
     return farms
 
 

@@ -47,6 +47,7 @@ class Order:
     image_size: tuple[int, int]
     inbox_photographs: int = 0
     inbox_share: float = 0.5
+    inbox_visitors: bool = False
 
     def settings(self) -> dict[str, Any]:
         """The part of the manifest that must agree for the files to be the same."""
@@ -59,6 +60,7 @@ class Order:
             "image_size": list(self.image_size),
             "inbox_photographs": self.inbox_photographs,
             "inbox_share": self.inbox_share,
+            "inbox_visitors": self.inbox_visitors,
         }
 
 
@@ -73,7 +75,7 @@ def barnyard(
     settings = load_params(params)
     cutouts = Pack.load(pack)
     yard = settings.barnyard
-    farms = plan_farms(cutouts, settings.concept, yard.seed, yard.inbox_photographs)
+    farms = plan_farms(cutouts, settings.concept, yard.seed, yard.inbox_photographs, yard.inbox_visitors)
     order = _order(settings, farms)
     console = Console()
     console.print(_table(order, farms))
@@ -112,7 +114,7 @@ def _order(settings: Params, farms: list[Farm]) -> Order:
     yard = settings.barnyard
     return Order(
         settings.concept, naming, yard.seed, yard.pictures, yard.inbox, yard.image_size, yard.inbox_photographs,
-        yard.inbox_share,
+        yard.inbox_share, yard.inbox_visitors,
     )  # fmt: skip
 
 

@@ -131,6 +131,18 @@ def test_a_photographed_chicken_may_be_kept_for_the_inbox(pack: Pack) -> None:
     assert sum(c.is_photo for farm in farms for c in farm.individuals) == 2, "training and validation need one each"
 
 
+def test_with_visitors_the_animals_of_every_farm_walk_through_the_inbox_and_its_backgrounds_stay_its_own(
+    pack: Pack,
+) -> None:
+    *farms, inbox = plan_farms(pack, "chicken", seed=7, inbox_photographs=1, visitors=True)
+    *_, alone = plan_farms(pack, "chicken", seed=7, inbox_photographs=1)
+    for farm in farms:
+        assert {c.file for c in farm.individuals} < {c.file for c in inbox.individuals}
+        assert {c.file for c in farm.near} < {c.file for c in inbox.near}
+    assert {c.file for c in alone.individuals} <= {c.file for c in inbox.individuals}, "its own stay"
+    assert inbox.backgrounds == alone.backgrounds
+
+
 @pytest.mark.parametrize(("share", "shown"), [(0.0, 0), (0.1, 3), (0.5, 15), (1.0, 30)])
 def test_the_inbox_may_show_the_concept_rarely(pack: Pack, tmp_path: Path, share: float, shown: int) -> None:
     made = make(pack, tmp_path, pictures=12, inbox=30, inbox_share=share)
