@@ -2,7 +2,7 @@
 
     python -m flows.loop_demo --size small          # a hundred pictures, one epoch: to see it turn
     python -m flows.loop_demo --size small --kill   # and every server and the training are killed once
-    python -m flows.loop_demo --size middle         # all 600 pictures, a smaller inbox, a short canary
+    python -m flows.loop_demo --size middle         # 250 pictures to begin with, batches of 30, a short canary
     python -m flows.loop_demo                       # as params.yaml has it; hours on two cores
 
 Everything lies in outputs/loop-demo: a clone of this checkout in which the loop runs, the servers' data and logs, and
@@ -28,7 +28,8 @@ from sam3.files import atomic_write, read_json, write_json
 
 Size = Literal["small", "middle", "full"]
 Knobs = dict[str, dict[str, float]]  # by file
-FULL: Knobs = {"params.yaml": {"barnyard.inbox_photographs": 1}}  # something to find that training has not seen
+# Something to find that training has not seen, and what validation asks about is in the stream.
+FULL: Knobs = {"params.yaml": {"barnyard.inbox_photographs": 1, "barnyard.inbox_visitors": True}}
 QUICK: Knobs = {"configs/loop.yaml": {
     "canary.share": 0.3, "canary.seconds": 40, "canary.every": 1, "canary.min_requests": 10, "promotion.resamples": 200,
 }}  # fmt: skip
@@ -36,10 +37,12 @@ SIZES: dict[Size, Knobs] = {
     "small": QUICK | {"params.yaml": FULL["params.yaml"] | {
         "barnyard.pictures": 96, "barnyard.inbox": 60, "train.epochs": 1, "evaluate.bootstrap": 50,
     }},
-    "middle": QUICK | {"params.yaml": FULL["params.yaml"] | {"barnyard.inbox": 320, "evaluate.bootstrap": 200}},
+    "middle": QUICK | {"params.yaml": FULL["params.yaml"] | {
+        "barnyard.pictures": 250, "barnyard.inbox": 600, "split.val_share": 0.4, "evaluate.bootstrap": 200,
+    }},
     "full": FULL,
 }  # fmt: skip
-BUDGETS: dict[Size, int] = {"small": 24, "middle": 40, "full": 100}  # pictures to annotate a turn
+BUDGETS: dict[Size, int] = {"small": 24, "middle": 30, "full": 100}  # pictures to annotate a turn
 SERVERS = ("redis", "prefect", "mlflow", "label-studio")
 
 
@@ -221,7 +224,7 @@ def main(
     place: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("outputs/loop-demo"),
     turns: Annotated[int, typer.Option(min=1, help="Turns of the loop.")] = 2,
     size: Annotated[Size, typer.Option(help="How much to draw and to train.")] = "full",
-    budget: Annotated[int, typer.Option(min=0, help="Pictures to annotate a turn; 0: 24, 40 or 100, by the size.")] = 0,
+    budget: Annotated[int, typer.Option(min=0, help="Pictures to annotate a turn; 0: 24, 30 or 100, by the size.")] = 0,
     looks: Annotated[int, typer.Option(help="Pictures of the inbox to look at a turn; 0: all.")] = 500,
     kill: Annotated[bool, typer.Option("--kill", help="Kill -9 every participant once, at work.")] = False,
 ) -> None:
