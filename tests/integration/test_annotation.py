@@ -128,6 +128,21 @@ def test_a_batch_is_pushed_once_with_its_prelabels(
         assert shown.content == (batch.folder / "images" / task["data"]["name"]).read_bytes()
 
 
+def test_a_project_of_an_older_version_gets_todays_tools_when_asked(
+    place: Studios, batch: MinedBatch, pushed: Pushed
+) -> None:
+    address, old = f"/api/projects/{pushed.project}", "What an older version said."
+    today = place.studio.call("GET", address)
+    smaller = today["label_config"].replace('smart="true"', "")
+    assert smaller != today["label_config"]
+    place.studio.call("PATCH", address, json={"label_config": smaller, "expert_instruction": old})
+    push_batch(batch.folder, place.studio)
+    assert place.studio.call("GET", address)["expert_instruction"] == old, "what somebody changed stays, unasked"
+    push_batch(batch.folder, place.studio, renew=True)
+    again = place.studio.call("GET", address)
+    assert (again["label_config"], again["expert_instruction"]) == (today["label_config"], today["expert_instruction"])
+
+
 def test_prelabels_lie_where_the_model_saw_them(batch: MinedBatch, tasks: dict[str, dict[str, Any]]) -> None:
     """On an upright picture and on one that is stored on its side: the birds are those of the yard."""
     from pycocotools import mask as coco

@@ -38,13 +38,14 @@ class Pushed:
     new: int
 
 
-def push_batch(folder: Path, studio: Studio, *, annotators: int = 1, how: str = "auto") -> Pushed:
+def push_batch(folder: Path, studio: Studio, *, annotators: int = 1, how: str = "auto", renew: bool = False) -> Pushed:
     """Make the project of a batch, or add what it lacks.
 
     Args:
         folder: as `mine_batch` made it, inside `studio.files`.
         annotators: people who are to look at each picture.
         how: pre-labels as "polygon", "brush", or "auto".
+        renew: give a project that is there already today's tools and instructions, in place of what it has.
 
     Raises:
         BadInput: no batch there, or outside the folder that the server may show. Unavailable: no answer.
@@ -52,7 +53,7 @@ def push_batch(folder: Path, studio: Studio, *, annotators: int = 1, how: str = 
     facts, rows = read_batch(folder)
     inside = _inside(folder, studio.files)
     with alone(folder / ".push.lock"):  # two at once would make two projects
-        project = _project(studio, facts, annotators)
+        project = _project(studio, facts, annotators, renew)
         _connect(studio, project, inside)
         held = {task["data"].get("sha256") for task in studio.tasks(project)}
         missing = [row for row in rows if row["sha256"] not in held]
@@ -104,21 +105,26 @@ def _task(row: dict[str, Any], facts: dict[str, Any], inside: str, how: str) -> 
     }
 
 
-def _project(studio: Studio, facts: dict[str, Any], annotators: int) -> int:
+def _project(studio: Studio, facts: dict[str, Any], annotators: int, renew: bool) -> int:
     """The number of the batch's project; made if there is none."""
+    concept = facts["concept"]
+    page = {
+        "label_config": labelling_config(concept),
+        "expert_instruction": instructions(concept),
+        "show_instruction": True,
+    }
     for project in studio.projects():
         if project["batch"] == facts["name"]:
+            if renew:
+                studio.call("PATCH", f"/api/projects/{project['id']}", json=page)
             return int(project["id"])
-    concept = facts["concept"]
     made = studio.call(
         "POST",
         "/api/projects",
         json={
             "title": f"{concept} · {facts['name']}"[:50],
             "description": f"{MARK}: {facts['name']}",
-            "label_config": labelling_config(concept),
-            "expert_instruction": instructions(concept),
-            "show_instruction": True,
+            **page,
             "show_collab_predictions": True,
             "maximum_annotations": annotators,
             "model_version": model_version(facts),

@@ -42,6 +42,9 @@ def annotate(
     batch: Annotated[str | None, typer.Option(help="pull: only this one. accept: which one it is about.")] = None,
     annotator: Annotated[str, typer.Option(help="accept: whose work it is.")] = "unknown",
     annotators: Annotated[int, typer.Option(help="push: people who look at each picture.")] = 1,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="push: give a project of an older version today's tools and instructions.")
+    ] = False,
     empty_is_none: Annotated[
         bool, typer.Option("--empty-is-none", help="accept, COCO: a picture without outlines was looked at.")
     ] = False,
@@ -57,7 +60,7 @@ def annotate(
         _serve(lambda: Studio.load(home), out, "0.0.0.0" if os.environ.get("SAM3_ANNOTATION_SECRET") else "127.0.0.1",
                backend_port, checkpoint).run()  # fmt: skip
     elif action == "push" and target is not None:
-        pushed = push_batch(target, Studio.load(home), annotators=annotators)
+        pushed = push_batch(target, Studio.load(home), annotators=annotators, renew=renew)
         print(f"{pushed.url}: {pushed.tasks} pictures, {pushed.new} of them new")
     elif action == "pull":
         report = pull(Studio.load(home), out, batch=batch)
