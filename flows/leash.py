@@ -3,8 +3,9 @@
     python flows/leash.py <pid of the parent> -- dvc repro train
 
 A flow that is cancelled or killed must not leave a training behind which nobody watches and a second one joins.
-The command gets a session of its own; when the parent is gone or SIGTERM comes, the whole session is asked to end and,
-after a while, made to.
+The command gets a session of its own; when the parent is gone, SIGTERM comes, or the command itself has ended or was
+killed, what is left of the session is asked to end and, after a while, made to: the children of a killed server would
+hold its port against the next one.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main(argv: list[str]) -> int:
             _end(child)
             return 128 + signal.SIGTERM
         time.sleep(0.1)
+    _end(child)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 

@@ -58,13 +58,43 @@ def test_whoever_dies_takes_what_it_started_along(tmp_path: Path) -> None:
     inner = [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {work!r}])"]
     outer = f"import subprocess; from flows.leash import leashed; subprocess.run(leashed({inner!r}))"
     parent = subprocess.Popen([sys.executable, "-c", outer])
+    pid = _noted(mark)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    _ends(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, None], ids=["killed", "ended"])
+def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path, number: signal.Signals | None) -> None:
+    """A server that was killed itself: its children would hold its port against the next one."""
+    mark = tmp_path / "pid"
+    work = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    wait = (
+        "time.sleep(60)" if number else f"[time.sleep(0.05) for _ in range(200) if not os.path.exists({str(mark)!r})]"
+    )
+    server = f"import os, subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {work!r}]); {wait}"
+    leash = subprocess.Popen(leashed([sys.executable, "-c", server]))
+    pid = _noted(mark)
+    if number:
+        import psutil
+
+        [killed] = psutil.Process(leash.pid).children()
+        killed.send_signal(number)
+    assert leash.wait(60) == (128 + number if number else 0)
+    _ends(pid)
+
+
+def _noted(mark: Path) -> int:
+    """The process id that somebody writes there."""
     for _ in range(200):
         if mark.is_file() and mark.read_text():
             break
         time.sleep(0.05)
-    pid = int(mark.read_text())
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    return int(mark.read_text())
+
+
+def _ends(pid: int) -> None:
+    """It does, within some seconds."""
     for _ in range(200):
         if not _runs(pid):
             return
