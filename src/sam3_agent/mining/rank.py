@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable, Sequence
-from math import exp
 from operator import itemgetter
 from typing import Any
 
@@ -20,38 +19,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3_agent.etl.likeness import near_pairs
-from sam3_agent.mining.flag import reasons, stability
+from sam3_agent.mining.flag import box_quality, quality, reasons
 from sam3_agent.mining.settings import MineSettings
 
 RANK = itemgetter(0, 1)
 HELD = 20  # candidates in memory for each picture of the budget
 AGAIN = 0.6  # what a picture is worth, of its value, for each that was taken from its cluster before
 WEIGHT = {"presence": 0.7, "mask": 0.5, "mirror": 0.5, "box": 0.3, "versions": 0.8, "thumbs-down": 0.95}
-SOUND = 0.3  # how often an instance that nothing speaks against is wrong all the same
 
 
 def value(row: dict[str, Any]) -> float:
-    """Expected value of a label: how many mistakes of the model it is expected to correct, 0 or more.
+    """Expected value of a label: the chance that the model's answer is wrong, as a noisy-or of the signals.
 
-    The chance that the answer about the whole picture is wrong, and for each instance that the model sees the chance that
-    this one is: a picture of five doubtful birds teaches more than a picture of one.
+    1 - prod(1 - weight * doubt), each doubt in 0..1; `WEIGHT` says how often a full doubt means a mistake.
     """
-    picture = {
+    doubts = {
         "presence": 1 - 2 * abs(row["presence"] - 0.5),
+        "mask": 1 - quality(row),
         "mirror": 1 - row["mirror_agreement"],
+        "box": 1 - box_quality(row),
         "versions": row["versions"] or 0.0,
         "thumbs-down": float(bool(row.get("feedback"))),
     }
-    each = [{"mask": 1 - stability(one), "box": 1 - one["box_iou"]} for one in row["instances"]]
-    return wrong(picture) + sum(wrong(doubts, SOUND) for doubts in each)
-
-
-def wrong(doubts: dict[str, float], anyway: float = 0.0) -> float:
-    """The chance of a mistake, as a noisy-or: 1 - (1 - anyway) prod(1 - weight * doubt), each doubt in 0..1.
-
-    `WEIGHT` says how often a full doubt means a mistake.
-    """
-    right = 1 - anyway
+    right = 1.0
     for name, doubt in doubts.items():
         right *= 1 - WEIGHT[name] * min(1.0, max(0.0, doubt))
     return 1 - right
@@ -70,7 +60,7 @@ def candidates(rows: Iterable[dict[str, Any]], settings: MineSettings) -> tuple[
         why, worth = reasons(row, settings), value(row)
         if settings.strategy == "value" and not why and not settings.fill:
             continue
-        key = _drawn(row["sha256"], settings.seed) if settings.strategy == "random" else bool(why) + 1 - exp(-worth)
+        key = _drawn(row["sha256"], settings.seed) if settings.strategy == "random" else worth + bool(why)
         sides[shown(row)].offer(key, {**row, "value": round(worth, 4), "reasons": why})
     return [row for _, _, row in sorted([*sides[0].heap, *sides[1].heap], key=RANK, reverse=True)], seen
 
