@@ -1,4 +1,4 @@
-"""Is a mined batch worth more than a random one of the same size? Same budgets, same training, three seeds, both curves.
+"""Is a mined batch worth more than a random one? Same start, same training, three seeds, both curves.
 
     python benchmarks/mined_against_random.py                      # three seeds; an hour on one core
     python benchmarks/mined_against_random.py --mined 4 --random 4 8 --seeds 1 --base 24 --frozen 20 --steps 3   # to see it run
@@ -7,8 +7,8 @@ The inbox is dealt in two: pictures to measure on, half of them with the concept
 trains on, and the pool that batches come from; `--share` says how often the concept is in it. Both are the same stream,
 as in the literature's trials of active learning: labels cannot be seen to help on animals that no labelled picture shows.
 
-For every seed and budget, `mine_batch` hands out a batch once by value and once at random from the same pictures that were
-looked at, by the model trained on the base, as a champion would; the annotator who knows the generator's truth corrects
+For every seed, `mine_batch` hands out batches by value (`--mined`) and at random (`--random`) from the same pictures that
+were looked at, by the model trained on the base, as a champion would; the annotator who knows the generator's truth corrects
 its LabelMe files; the corrected pairs join the same base of labelled pairs, the same recipe trains on them from the same
 starter weights for the same number of steps, whatever the number of pairs (more epochs of fewer pictures: otherwise any
 picture at all helps, because it lengthens the training), and cgF1 is measured.
@@ -189,10 +189,9 @@ def point(work: Path, seed: int, arm: str, budget: int, asked: argparse.Namespac
     folders, extra = dealt(work, asked.frozen, asked.share), None
     if budget:
         champion = str(work / f"seed-{seed}/base-0/weights")
-        strategy = "value" if arm == "mined" else "random"
         extra = annotated_batch(
             folders["pool"], place, work / f"seed-{seed}/looked_at", checkpoint=champion, budget=budget, seed=seed,
-            strategy=strategy,
+            strategy="value" if arm == "mined" else "random",
         )  # fmt: skip
     train, images = joined(base_pairs(work, seed, asked.base), extra, place)
     weights = trained(train, images, place, seed, asked.steps, asked.checkpoint, asked.config)
@@ -216,9 +215,8 @@ def drawn() -> dict[str, Any]:
     """What decides how hard the data are; from the files, not from params.yaml, which may have changed since."""
     yard = read_json(ROOT / "data/raw/barnyard.json")
     asked = ("pictures", "inbox", "inbox_photographs", "inbox_share", "inbox_visitors")
-    return {key: yard[key] for key in asked} | {
-        "train_pairs": len(read_json(ROOT / "data/splits/train.json")["images"])
-    }
+    pairs = len(read_json(ROOT / "data/splits/train.json")["images"])
+    return {key: yard[key] for key in asked} | {"train_pairs": pairs}
 
 
 def curves(points: list[Point]) -> dict[str, list[dict[str, float]]]:
@@ -236,8 +234,7 @@ def curves(points: list[Point]) -> dict[str, list[dict[str, float]]]:
 
 def same_labels(points: list[Point]) -> list[dict[str, Any]]:
     """At every size that both arms have: by how much the mined batch beats the random one, over seeds."""
-    by = {(row["arm"], row["labels"], row["seed"]): row["cgF1"] for row in points}
-    out = []
+    by, out = {(row["arm"], row["labels"], row["seed"]): row["cgF1"] for row in points}, []
     seeds = sorted({row["seed"] for row in points})
     sizes = [{labels for name, labels, _ in by if name == arm} for arm in ARMS]
     for labels in sorted(sizes[0] & sizes[1]):
@@ -248,7 +245,7 @@ def same_labels(points: list[Point]) -> list[dict[str, Any]]:
 
 
 def half_the_labels(found: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
-    """At every budget whose half was measured: does the mined half gain as much as the random whole?"""
+    """At every size whose half was mined: does the mined half gain as much as the random whole?"""
     means = {arm: {row["labels"]: row["mean"] for row in rows} for arm, rows in found.items()}
     start, out = means["mined"][0], []
     for labels, whole in means["random"].items():

@@ -40,13 +40,12 @@ def main(argv: list[str]) -> int:
         signal.signal(number, end)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     child = subprocess.Popen(command, start_new_session=True)
-    while child.poll() is None:
-        if ended or os.getppid() != parent:  # the parent may have gone before prctl was called
-            _end(child)
-            return 128 + signal.SIGTERM
+    while (status := child.poll()) is None and not ended and os.getppid() == parent:  # gone before prctl, perhaps
         time.sleep(0.1)
     _end(child)
-    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+    if status is None:
+        return 128 + signal.SIGTERM
+    return status if status >= 0 else 128 - status
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
