@@ -2,7 +2,7 @@
 
     python -m flows.loop_demo --size small          # a hundred pictures, one epoch: to see it turn
     python -m flows.loop_demo --size small --kill   # and every server and the training are killed once
-    python -m flows.loop_demo --size middle         # 250 pictures to begin with, batches of 30, a short canary
+    python -m flows.loop_demo --size middle         # 600 pictures to begin with, batches of 40, a short canary
     python -m flows.loop_demo                       # as params.yaml has it; hours on two cores
 
 Everything lies in outputs/loop-demo: a clone of this checkout in which the loop runs, the servers' data and logs, and
@@ -38,11 +38,11 @@ SIZES: dict[Size, Knobs] = {
         "barnyard.pictures": 96, "barnyard.inbox": 60, "train.epochs": 1, "evaluate.bootstrap": 50,
     }},
     "middle": QUICK | {"params.yaml": FULL["params.yaml"] | {
-        "barnyard.pictures": 250, "barnyard.inbox": 600, "split.val_share": 0.4, "evaluate.bootstrap": 200,
+        "barnyard.pictures": 600, "barnyard.inbox": 600, "split.val_share": 0.3, "evaluate.bootstrap": 200,
     }},
     "full": FULL,
 }  # fmt: skip
-BUDGETS: dict[Size, int] = {"small": 24, "middle": 30, "full": 100}  # pictures to annotate a turn
+BUDGETS: dict[Size, int] = {"small": 24, "middle": 40, "full": 100}  # pictures to annotate a turn
 SERVERS = ("redis", "prefect", "mlflow", "label-studio")
 
 
