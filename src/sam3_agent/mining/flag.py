@@ -153,9 +153,13 @@ def _box_agreement(mask: NDArray[np.bool_], box: NDArray[Any]) -> float:
 
 
 def quality(row: dict[str, Any]) -> float:
-    """The mask quality of the worst believed instance: its stability under flip and two thresholds, (0..1)."""
-    found = [min(one["flip"], 1.0 if one["cut"] is None else one["cut"]) for one in row["instances"]]
-    return min(found, default=1.0)
+    """The mask quality of the worst believed instance, in 0..1; 1 where there is none."""
+    return min(map(stability, row["instances"]), default=1.0)
+
+
+def stability(instance: dict[str, Any]) -> float:
+    """Of one instance's mask under a flip and, where an engine tells, two thresholds, in 0..1."""
+    return min(float(instance["flip"]), 1.0 if instance["cut"] is None else float(instance["cut"]))
 
 
 def box_quality(row: dict[str, Any]) -> float:

@@ -88,13 +88,14 @@ def _promise(ledger: Ledger, settings: MineSettings, name: str | None) -> str:
     """Look, choose, and write the choice into the ledger; the name of the batch."""
     work = look(settings)
     rows = (row for row in looked_at(work, settings) if not ledger.has(row["sha256"]))
-    held, seen = candidates(rows, settings)
+    held = candidates(rows, settings)
     with ledger.turn():
         # somebody may have been handed one of them while we looked
-        chosen = choose([row for row in held if not ledger.has(row["sha256"])], ledger.hashes(), settings)
+        free = [row for row in held.rows if not ledger.has(row["sha256"])]
+        chosen = choose(free, ledger.hashes(), settings, held.seen_in / max(1, held.looked_at))
         if not chosen:
             raise BadInput(
-                f"{settings.inbox}: nothing to hand out: {seen} pictures were looked at and are not in a batch yet, "
+                f"{settings.inbox}: nothing to hand out: {held.looked_at} pictures were looked at and are not in a batch yet, "
                 "none is flagged. Look at more (--looks 0), or take the best of them (--fill)."
             )
         name = name or _next_name(ledger, settings.out)
@@ -111,7 +112,7 @@ def _promise(ledger: Ledger, settings: MineSettings, name: str | None) -> str:
             "seed": settings.seed,
             "pictures": len(chosen),
             "flagged": sum(bool(row["reasons"]) for row in chosen),
-            "looked_at": seen,
+            "looked_at": held.looked_at,
             "reasons": reasons,
             "model": {"checkpoint": settings.checkpoint, "sha256": load_plan(work).checkpoint_sha256},
         }

@@ -2,9 +2,10 @@
 
 Candidates stream by and only the best few thousand are held, whatever the size of the inbox. Among them near copies
 are dropped (difference hash), the rest is clustered by what the image encoder sees, and pictures are taken greedily:
-each one that is taken makes the next of its cluster worth less. Half of a batch are pictures in which the model sees the
-concept and half others, as far as there are: doubts about masks exist only where it sees something, and a batch of
-positives alone teaches that it is everywhere.
+each one that is taken makes the next of its cluster worth less. Most of a batch are pictures in which the model sees the
+concept, rightly or not: there is something to correct in them. The others, in which something may be missed, have a part
+that grows with how common the concept is: a batch of positives alone would teach that it is everywhere, but where it is
+rare, what the model sees is often wrong, and a picture without it next to never holds a surprise.
 """
 
 from __future__ import annotations
@@ -12,57 +13,76 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable, Sequence
+from math import exp
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sam3_agent.etl.likeness import near_pairs
-from sam3_agent.mining.flag import box_quality, quality, reasons
+from sam3_agent.mining.flag import reasons, stability
 from sam3_agent.mining.settings import MineSettings
 
 RANK = itemgetter(0, 1)
 HELD = 20  # candidates in memory for each picture of the budget
 AGAIN = 0.6  # what a picture is worth, of its value, for each that was taken from its cluster before
-WEIGHT = {"presence": 0.7, "mask": 0.5, "mirror": 0.5, "box": 0.3, "versions": 0.8, "thumbs-down": 0.95}
+WEIGHT = {"presence": 0.7, "mask": 0.5, "mirror": 0.5, "box": 0.3, "versions": 0.8}
+SOUND = 0.3  # how often an instance that nothing speaks against is wrong all the same
+COMPLAINT = 3.0  # mistakes that nobody minded are worth as much as one that somebody did
 
 
 def value(row: dict[str, Any]) -> float:
-    """Expected value of a label: the chance that the model's answer is wrong, as a noisy-or of the signals.
+    """Expected value of a label: how many mistakes of the model it is expected to correct, 0 or more.
 
-    1 - prod(1 - weight * doubt), each doubt in 0..1; `WEIGHT` says how often a full doubt means a mistake.
+    The chance that the answer about the whole picture is wrong, and for each instance that the model sees the chance that
+    this one is: a picture of five doubtful birds teaches more than a picture of one. A thumbs-down counts as several.
     """
-    doubts = {
+    picture = {
         "presence": 1 - 2 * abs(row["presence"] - 0.5),
-        "mask": 1 - quality(row),
         "mirror": 1 - row["mirror_agreement"],
-        "box": 1 - box_quality(row),
         "versions": row["versions"] or 0.0,
-        "thumbs-down": float(bool(row.get("feedback"))),
     }
-    right = 1.0
+    each = [{"mask": 1 - stability(one), "box": 1 - one["box_iou"]} for one in row["instances"]]
+    return wrong(picture) + sum(wrong(doubts, SOUND) for doubts in each) + COMPLAINT * bool(row.get("feedback"))
+
+
+def wrong(doubts: dict[str, float], anyway: float = 0.0) -> float:
+    """The chance of a mistake, as a noisy-or: 1 - (1 - anyway) prod(1 - weight * doubt), each doubt in 0..1.
+
+    `WEIGHT` says how often a full doubt means a mistake.
+    """
+    right = 1 - anyway
     for name, doubt in doubts.items():
         right *= 1 - WEIGHT[name] * min(1.0, max(0.0, doubt))
     return 1 - right
 
 
-def candidates(rows: Iterable[dict[str, Any]], settings: MineSettings) -> tuple[list[dict[str, Any]], int]:
-    """The rows worth considering, best first, and how many there were.
+class Candidates(NamedTuple):
+    """The rows worth considering, best first; how many there were in all, and in how many the model sees the concept."""
+
+    rows: list[dict[str, Any]]
+    looked_at: int
+    seen_in: int
+
+
+def candidates(rows: Iterable[dict[str, Any]], settings: MineSettings) -> Candidates:
+    """The rows worth considering: the best of both sides, with the concept and without, as the model sees it.
 
     Each gets `value`, `reasons` and `rank_key`. With "random" every row counts and the order is that of a hash of
     seed and content: the same for everybody, and independent of the model.
     """
     sides = (Best(max(HELD * settings.budget // 2, 100)), Best(max(HELD * settings.budget // 2, 100)))
-    seen = 0
+    looked_at = seen_in = 0
     for row in rows:
-        seen += 1
+        looked_at, seen_in = looked_at + 1, seen_in + shown(row)
         why, worth = reasons(row, settings), value(row)
         if settings.strategy == "value" and not why and not settings.fill:
             continue
-        key = _drawn(row["sha256"], settings.seed) if settings.strategy == "random" else worth + bool(why)
+        key = _drawn(row["sha256"], settings.seed) if settings.strategy == "random" else bool(why) + 1 - exp(-worth)
         sides[shown(row)].offer(key, {**row, "value": round(worth, 4), "reasons": why})
-    return [row for _, _, row in sorted([*sides[0].heap, *sides[1].heap], key=RANK, reverse=True)], seen
+    best = [row for _, _, row in sorted([*sides[0].heap, *sides[1].heap], key=RANK, reverse=True)]
+    return Candidates(best, looked_at, seen_in)
 
 
 class Best:
@@ -91,17 +111,20 @@ def shown(row: dict[str, Any]) -> bool:
     return bool(row["presence"] >= 0.5)
 
 
-def choose(rows: Sequence[dict[str, Any]], known: Iterable[int], settings: MineSettings) -> list[dict[str, Any]]:
+def choose(
+    rows: Sequence[dict[str, Any]], known: Iterable[int], settings: MineSettings, seen_share: float = 0.5
+) -> list[dict[str, Any]]:
     """At most `budget` of the candidates, no two near copies of each other or of a picture handed out before.
 
     Args:
-        rows: best first. known: difference hashes of what was handed out before.
+        rows: best first. known: difference hashes of what was handed out before. seen_share: part of all pictures in
+            which the model sees the concept; half of that is the part of a batch in which it does not.
     """
     distinct = without_copies(rows, list(known))
     if settings.strategy == "random" or len(distinct) <= settings.budget:
         return list(distinct[: settings.budget])
     sides = [[row for row in distinct if shown(row) is side] for side in (False, True)]
-    share = min(len(sides[False]), max(settings.budget // 2, settings.budget - len(sides[True])))
+    share = min(len(sides[False]), max(round(settings.budget * seen_share / 2), settings.budget - len(sides[True])))
     return _best(sides[True], settings.budget - share, settings.seed) + _best(sides[False], share, settings.seed)
 
 

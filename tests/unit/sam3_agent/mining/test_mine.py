@@ -114,12 +114,30 @@ def test_what_flags_a_picture(found: dict[str, Any], expected: list[str]) -> Non
     assert reasons(found, MineSettings(inbox="x", concept="bird")) == expected
 
 
-def test_doubts_add_up_and_never_exceed_one() -> None:
-    worst = row(
-        presence=0.5, mirror_agreement=0.0, versions=1.0, instances=[instance(flip=0.0, box_iou=0.0)], feedback=[1]
-    )
-    values = [value(row()), value(row(presence=0.5)), value(row(presence=0.5, versions=1.0)), value(worst)]
-    assert values == sorted(values) and values[0] < 0.05 and 0.99 < values[-1] <= 1
+def test_doubts_about_a_picture_add_up_to_one_mistake_and_each_instance_to_one_more() -> None:
+    doubted = row(presence=0.5, mirror_agreement=0.0, versions=1.0)
+    values = [value(row()), value(row(presence=0.5)), value(row(presence=0.5, versions=1.0)), value(doubted)]
+    assert values == sorted(values) and values[0] < 0.05 and 0.95 < values[-1] <= 1
+    lost = instance(flip=0.0, box_iou=0.0)
+    assert value({**doubted, "instances": [lost]}) - value(doubted) == pytest.approx(1 - 0.7 * 0.5 * 0.7)
+
+
+def test_a_picture_of_several_doubtful_birds_is_worth_more_than_of_one_and_sound_ones_count_a_little() -> None:
+    doubtful, sound = instance(flip=0.4), instance(flip=1.0, cut=1.0, box_iou=1.0)
+    one, three = (value(row(instances=[doubtful] * count)) for count in (1, 3))
+    assert three - value(row()) == pytest.approx(3 * (one - value(row())))
+    assert value(row()) < value(row(instances=[sound])) < one
+
+
+def test_a_complaint_comes_before_doubts_that_nobody_shares() -> None:
+    three = row(presence=0.5, instances=[instance(flip=0.4)] * 3)
+    assert value(row(feedback=[{"verdict": "down"}])) > value(three)
+
+
+def test_what_is_flagged_comes_before_any_number_of_sound_birds() -> None:
+    crowd = row(sha256="1", instances=[instance(flip=1.0, cut=1.0, box_iou=1.0)] * 40)
+    held, *_ = candidates([crowd, row(sha256="2", presence=0.6)], MineSettings(inbox="x", concept="bird", fill=True))
+    assert [one["sha256"] for one in held] == ["2", "1"]
 
 
 def test_masks_that_change_in_the_mirror_are_seen() -> None:
@@ -237,9 +255,11 @@ def test_one_cluster_does_not_take_the_whole_budget() -> None:
     assert len(chosen) == 8 and sum(one["sha256"].startswith("1-") for one in chosen) >= 2
 
 
-@pytest.mark.parametrize(("present", "absent", "expected"), [(20, 20, (4, 4)), (20, 2, (6, 2)), (1, 20, (1, 7))])
-def test_half_of_a_batch_are_pictures_in_which_the_model_sees_nothing(
-    present: int, absent: int, expected: tuple[int, int]
+@pytest.mark.parametrize(("present", "absent", "seen", "expected"), [
+    (20, 20, 0.5, (6, 2)), (20, 20, 1.0, (4, 4)), (20, 20, 0.1, (8, 0)), (20, 1, 0.5, (7, 1)), (1, 20, 0.5, (1, 7)),
+])  # fmt: skip
+def test_the_commoner_the_concept_the_more_pictures_in_which_the_model_does_not_see_it(
+    present: int, absent: int, seen: float, expected: tuple[int, int]
 ) -> None:
     rng = np.random.default_rng(0)
     rows = [
@@ -247,7 +267,7 @@ def test_half_of_a_batch_are_pictures_in_which_the_model_sees_nothing(
          "vector": rng.normal(size=4), "dhash": None, "sha256": f"{shows}{at}"}
         for shows, count in ((True, present), (False, absent)) for at in range(count)
     ]  # fmt: skip
-    chosen = choose(rows, [], MineSettings(inbox="x", concept="bird", budget=8))
+    chosen = choose(rows, [], MineSettings(inbox="x", concept="bird", budget=8), seen)
     sees = [row["presence"] >= 0.5 for row in chosen]
     assert (sum(sees), len(sees) - sum(sees)) == expected
 
@@ -255,8 +275,8 @@ def test_half_of_a_batch_are_pictures_in_which_the_model_sees_nothing(
 def test_candidates_hold_no_more_than_they_need() -> None:
     settings = MineSettings(inbox="x", concept="bird", budget=2)
     many = (row(sha256=str(at), presence=0.4 + 0.2 * (at % 1000) / 1000) for at in range(5000))
-    held, seen = candidates(many, settings)
-    assert seen == 5000 and len(held) == 200 and held[0]["value"] == max(one["value"] for one in held)
+    held, seen, shown = candidates(many, settings)
+    assert seen == 5000 and shown == 2500 and len(held) == 200 and held[0]["value"] == max(one["value"] for one in held)
 
 
 def test_a_thumb_down_brings_the_picture(settings: MineSettings, engine: Colours, tmp_path: Path) -> None:
