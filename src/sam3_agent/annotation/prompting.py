@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ SIZES = (0.12, 0.22, 0.4)  # of the shorter side: exemplar boxes around a click
 SHOWS = 0.3  # IoU with the box from which a detection is what the box shows
 INSIDE = 0.75  # share of a mask that must lie in the box that was drawn around the thing
 SLACK = 0.08  # of the box, around it: people draw tightly
+GAP = 0.15  # of a part, between it and another of the same thing
 KEPT = 8  # pictures whose features are held: somebody who clicks clicks again
 
 
@@ -132,13 +134,26 @@ def _within(mask: NDArray[np.bool_], box: tuple[float, float, float, float]) -> 
 
 
 def _under(found: Detections, x: float, y: float) -> tuple[NDArray[np.bool_], float] | None:
-    """The surest mask that holds a point."""
+    """The surest mask that holds a point, without what is not of one piece with it."""
     height, width = found.masks.shape[1:]
     row, column = min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)
     for at in np.argsort(-found.scores, kind="stable"):
         if found.masks[at, row, column]:
-            return found.masks[at], float(found.scores[at])
+            return one_piece(found.masks[at], row, column), float(found.scores[at])
     return None
+
+
+def one_piece(mask: NDArray[np.bool_], row: int, column: int) -> NDArray[np.bool_]:
+    """The part of a mask (H, W) that holds a pixel, and the parts close to it.
+
+    A bird behind a post comes in two parts, a few pixels apart; a speck at the other end of the picture is no part of it.
+    """
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    here = parts == parts[row, column]
+    _, _, width, height, _ = stats[parts[row, column]]
+    reach = max(1, round(GAP * max(width, height)))
+    around = cv2.dilate(here.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)).astype(bool)
+    return np.isin(parts, np.unique(parts[around & mask])) & mask
 
 
 def box_iou(a: Any, b: Any) -> float:

@@ -23,6 +23,7 @@ from sam3_agent.annotation.annotated import Annotation, deliver, read_rows, sett
 from sam3_agent.annotation.brush import decode_brush, encode_brush
 from sam3_agent.annotation.colours import by_colour
 from sam3_agent.annotation.labelling import instructions, labelling_config
+from sam3_agent.annotation.prompting import one_piece
 from sam3_agent.annotation.pull import annotation_of, concept_of
 from sam3_agent.annotation.shapes import fill, mask_region, outlines_of, polygon
 from sam3_agent.mining import labelme
@@ -255,3 +256,12 @@ def test_colours_alone_find_what_stands_out() -> None:
         mask = by_colour(image, (45, 25, 115, 95), point)
         assert mask is not None and mask_iou(mask[None], disc[None])[0, 0] > 0.9
     assert by_colour(image, (5, 5, 6, 6)) is None
+
+
+def test_what_somebody_clicked_on_is_one_piece_with_what_a_post_cuts_off() -> None:
+    mask = np.zeros((60, 80), bool)
+    mask[10:40, 10:24] = mask[10:40, 26:40] = True  # a bird behind a post
+    mask[50:52, 70:72] = True
+    mask[5:30, 55:75] = True  # another one
+    kept = one_piece(mask, 20, 30)
+    assert np.array_equal(kept[:, :45], mask[:, :45]) and not kept[:, 45:].any()
