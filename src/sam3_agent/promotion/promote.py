@@ -42,13 +42,16 @@ def promote(
     out: Annotated[Path, typer.Option(help="Where the decision goes.")] = OUT,
     latency: Annotated[int, typer.Option(help="Pictures on which latency is compared; 0: not.")] = 8,
     decide_only: Annotated[bool, typer.Option("--decide-only", help="Leave the registry's aliases alone.")] = False,
+    despite: Annotated[
+        str, typer.Option(help="Promote it even if it is refused, for this reason; the version keeps it as a tag.")
+    ] = "",
 ) -> None:
     """Hold the candidate against the champion and promote it if it passes; the decision is in the file."""
     settings = load_loop(rules)
     outcome = weigh(settings, candidate, champion, val=val, hard=hard, train=train, config=config, latency=latency)
     write_json(out, outcome)
-    if outcome["passed"] and not decide_only:
-        outcome |= install(settings, outcome)
+    if (outcome["passed"] or despite.strip()) and not decide_only:
+        outcome |= install(settings, outcome, despite.strip())
         write_json(out, outcome)
     show(outcome)
 
@@ -96,24 +99,32 @@ def weigh(
     return {**decision.to_json(), **about, "val": str(val), "hard": str(hard) if hard else None}
 
 
-def install(settings: LoopSettings, outcome: dict[str, Any]) -> dict[str, Any]:
+def install(settings: LoopSettings, outcome: dict[str, Any], despite: str = "") -> dict[str, Any]:
     """Make the version with the candidate's weights the champion; says who is what afterwards.
 
+    Args:
+        despite: a person's reason to promote what was refused.
+
     Raises:
-        BadInput: the registry has no version of these weights, or the decision was a refusal.
+        BadInput: the registry has no version of these weights, or the decision was a refusal and nobody gave a reason.
     """
     from sam3_agent.tracking.mlflow_store import Store
 
-    if not outcome["passed"]:
+    overruled = {} if outcome["passed"] else {"despite": despite}
+    if not outcome["passed"] and not despite:
         raise BadInput("reports/promotion.json: the candidate was refused. Nothing was promoted.", field="passed")
     store, name, weights = Store(), settings.promotion.name, outcome["candidate"]["sha256"]
     with store._answering():
         known = store.client.search_model_versions(f"name = '{name}' and tags.checkpoint_sha256 = '{weights}'")
     if not known:
         raise BadInput(f"{name}: the registry has no version of these weights. Run: sam3-agent register", field="model")
-    tags = {"promotion": " ".join(outcome["reasons"])[:5000], SHIFT: f"{outcome.get('presence_shift') or 0.0:.4f}"}
+    tags = {
+        **overruled,
+        "promotion": " ".join(outcome["reasons"])[:5000],
+        SHIFT: f"{outcome.get('presence_shift') or 0.0:.4f}",
+    }
     after = crown(store, name, int(known[0].version), tags)
-    return {"promoted": after.champion, "previous": after.previous}
+    return {**overruled, "promoted": after.champion, "previous": after.previous}
 
 
 def champion_weights(name: str, asked: str, work: Path) -> tuple[str, str]:
@@ -135,12 +146,14 @@ def champion_weights(name: str, asked: str, work: Path) -> tuple[str, str]:
 def show(outcome: dict[str, Any]) -> None:
     """The verdict and its reasons."""
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console()
     promoted = f" to champion, version {outcome['promoted']}" if "promoted" in outcome else ""
-    console.print(
-        f"[bold green]passed[/]{promoted}" if outcome["passed"] else "[bold red]refused[/]: the champion stays"
-    )
+    verdict = f"[bold green]passed[/]{promoted}" if outcome["passed"] else "[bold red]refused[/]: the champion stays"
+    if "despite" in outcome:
+        verdict = f"[bold red]refused[/], and promoted{promoted} by hand: {escape(outcome['despite'])}"
+    console.print(verdict)
     for line in (*outcome["reasons"], *outcome["notes"]):
         console.print(f"  {line}", highlight=False)
 

@@ -54,6 +54,7 @@ def test_a_refused_or_unknown_candidate_is_not_installed(
     assert expected_shift(store, NAME, 3) == 0
     assert install(settings, better)["promoted"] == 3
     assert expected_shift(store, NAME, 3) == 0.43
+    assert "despite" not in store.client.get_model_version(NAME, "3").tags
     for said in ("abc", "nan", "7", "-1", ""):
         store.client.set_model_version_tag(NAME, "3", "presence_shift", said)
         with pytest.raises(BadInput, match="version 3: the tag presence_shift is"):
@@ -63,6 +64,17 @@ def test_a_refused_or_unknown_candidate_is_not_installed(
     crown(store, NAME, 3)
     assert champion_weights("nobody", "", tmp_path) == ("sam3-lite", "sam3-lite")
     assert champion_weights(NAME, "models/finetuned", tmp_path) == ("models/finetuned", "models/finetuned")
+
+
+def test_a_person_may_overrule_the_gate_and_the_version_says_why(
+    store: Store, repo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    refused = {"passed": False, "candidate": {"sha256": "1" * 64}, "reasons": ["two slices are worse."]}
+    after = install(load_loop(repo_root / "configs/loop.yaml"), refused, "the first that finds any")
+    assert after["promoted"] == 1 and after["despite"] == "the first that finds any"
+    tags = store.client.get_model_version(NAME, "1").tags
+    assert tags["despite"] == "the first that finds any" and tags["promotion"] == "two slices are worse."
 
 
 def largest_gap(one: list[float], other: list[float]) -> float:
