@@ -8,6 +8,7 @@ from sam3_agent.annotation.shapes import BOX, BRUSH, CLICK, IMAGE, OUTLINE, PICT
 from sam3_agent.mining.labelme import AMBIGUOUS, nothing_here
 
 COLOUR = "#38bdf8"
+ROW = "display: flex; align-items: center; gap: 12px"  # two labels of the same name: what draws which stands before it
 
 
 def labelling_config(concept: str) -> str:
@@ -20,12 +21,16 @@ def labelling_config(concept: str) -> str:
     return f"""<View>
   <Header value={quoteattr(f"Outline every {concept}: delete what is wrong, add what is missed, refine borders")}/>
   <Image name="{IMAGE}" value="${IMAGE}" zoom="true" zoomControl="true" rotateControl="false"/>
-  <PolygonLabels name="{OUTLINE}" toName="{IMAGE}" strokeWidth="2" pointSize="small" opacity="0.25">
-    <Label value={name} background="{COLOUR}"/>
-  </PolygonLabels>
-  <BrushLabels name="{BRUSH}" toName="{IMAGE}" opacity="0.4" smart="false">
-    <Label value={name} background="{COLOUR}"/>
-  </BrushLabels>
+  <View style="{ROW}">
+    <Header size="5" value="Polygon"/>
+    <PolygonLabels name="{OUTLINE}" toName="{IMAGE}" strokeWidth="2" pointSize="small" opacity="0.25">
+      <Label value={name} background="{COLOUR}"/>
+    </PolygonLabels>
+    <Header size="5" value="Brush"/>
+    <BrushLabels name="{BRUSH}" toName="{IMAGE}" opacity="0.4" smart="false">
+      <Label value={name} background="{COLOUR}"/>
+    </BrushLabels>
+  </View>
   <KeyPoint name="{CLICK}" toName="{IMAGE}" smart="true" smartOnly="true"/>
   <Rectangle name="{BOX}" toName="{IMAGE}" smart="true" smartOnly="true"/>
   <Choices name="{PICTURE}" toName="{IMAGE}" choice="single" showInLine="true">

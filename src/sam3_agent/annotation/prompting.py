@@ -26,7 +26,6 @@ SIZES = (0.12, 0.22, 0.4)  # of the shorter side: exemplar boxes around a click
 SHOWS = 0.3  # IoU with the box from which a detection is what the box shows
 INSIDE = 0.75  # share of a mask that must lie in the box that was drawn around the thing
 SLACK = 0.08  # of the box, around it: people draw tightly
-GAP = 0.15  # of a part, between it and another of the same thing
 KEPT = 8  # pictures whose features are held: somebody who clicks clicks again
 
 
@@ -144,16 +143,9 @@ def _under(found: Detections, x: float, y: float) -> tuple[NDArray[np.bool_], fl
 
 
 def one_piece(mask: NDArray[np.bool_], row: int, column: int) -> NDArray[np.bool_]:
-    """The part of a mask (H, W) that holds a pixel, and the parts close to it.
-
-    A bird behind a post comes in two parts, a few pixels apart; a speck at the other end of the picture is no part of it.
-    """
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    here = parts == parts[row, column]
-    _, _, width, height, _ = stats[parts[row, column]]
-    reach = max(1, round(GAP * max(width, height)))
-    around = cv2.dilate(here.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)).astype(bool)
-    return np.isin(parts, np.unique(parts[around & mask])) & mask
+    """The connected part of a mask (H, W) that holds a pixel: parts elsewhere are mostly of the next bird."""
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return np.asarray(parts == parts[row, column], bool)
 
 
 def box_iou(a: Any, b: Any) -> float:

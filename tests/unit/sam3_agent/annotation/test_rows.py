@@ -109,7 +109,10 @@ def test_the_labelling_config_speaks_of_the_concept(concept: str) -> None:
     assert {label.get("value") for label in tree.iter("Label")} == {concept} and concept_of(config) == concept
     assert [choice.get("value") for choice in tree.iter("Choice")] == [f"no {concept} here", "ambiguous"]
     assert [tag.get("name") for tag in tree.iter() if tag.get("smart") == "true"] == ["click", "box"]
-    assert tree.find("BrushLabels[@smart='false']") is not None, "a stroke is no question to the model"
+    assert [tag.get("value") for tag in tree.iterfind("View/Header")] == ["Polygon", "Brush"], (
+        "which of two labels is which"
+    )
+    assert tree.find(".//BrushLabels[@smart='false']") is not None, "a stroke is no question to the model"
     assert all(word in instructions(concept) for word in ("Delete", "Add", "Refine", "ambiguous"))
 
 
@@ -258,10 +261,9 @@ def test_colours_alone_find_what_stands_out() -> None:
     assert by_colour(image, (5, 5, 6, 6)) is None
 
 
-def test_what_somebody_clicked_on_is_one_piece_with_what_a_post_cuts_off() -> None:
+def test_what_somebody_clicked_on_is_one_piece() -> None:
     mask = np.zeros((60, 80), bool)
-    mask[10:40, 10:24] = mask[10:40, 26:40] = True  # a bird behind a post
-    mask[50:52, 70:72] = True
-    mask[5:30, 55:75] = True  # another one
-    kept = one_piece(mask, 20, 30)
-    assert np.array_equal(kept[:, :45], mask[:, :45]) and not kept[:, 45:].any()
+    mask[10:40, 10:30] = True
+    mask[38:50, 32:40] = True  # a strip of the bird next to it
+    kept = one_piece(mask, 20, 20)
+    assert np.array_equal(kept[:, :30], mask[:, :30]) and not kept[:, 30:].any()
