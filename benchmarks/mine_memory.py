@@ -132,8 +132,8 @@ def main(
         after = psutil.Process().memory_info().rss / 1e6
         [work] = (folder / "work").iterdir()
         start = time.perf_counter()
-        held, _ = candidates(looked_at(work, settings), settings)
-        choose(held, [], settings)
+        held = candidates(looked_at(work, settings), settings)
+        choose(held.rows, [], settings, held.seen_in / held.looked_at)
         ranking = time.perf_counter() - start
         size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
         model = None

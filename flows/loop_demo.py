@@ -113,13 +113,11 @@ def first_model(site: Site) -> bool:
     """
     tell("the pipeline, for the first champion")
     site.call(sys.executable, "-m", "flows.retrain", "--no-merge", quiet=False)
-    promoted = read_json(site.project / "reports/promotion.json")["passed"]
-    if not promoted and read_json(site.project / "reports/register.json")["registered"]:
+    registered = bool(read_json(site.project / "reports/register.json")["registered"])
+    if registered and not read_json(site.project / "reports/promotion.json")["passed"]:
         site.call("sam3-agent", "promote", "--despite", FIRST, quiet=False)
-        promoted = True
-    weights = "models/export" if promoted else "sam3-lite"
-    site.call("sam3-agent", "package", "--model", weights)
-    return bool(promoted)
+    site.call("sam3-agent", "package", "--model", "models/export" if registered else "sam3-lite")
+    return registered
 
 
 def deployments(site: Site) -> bool:

@@ -157,7 +157,7 @@ def _prompted(
             hit = prompter.at_click(key, image, concept, x, y)
         else:
             raise BadInput(f"a {kind} is no prompt; expected a click or a box.", field="context")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadInput(f"a {kind} without usable numbers ({error}).", field="context") from error
     region = None if hit is None else mask_region(hit[0], concept, how)
     return [] if region is None or hit is None else [{**region, "score": round(hit[1], 4)}]

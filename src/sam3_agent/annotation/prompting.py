@@ -26,6 +26,7 @@ SIZES = (0.12, 0.22, 0.4)  # of the shorter side: exemplar boxes around a click
 SHOWS = 0.3  # IoU with the box from which a detection is what the box shows
 INSIDE = 0.75  # share of a mask that must lie in the box that was drawn around the thing
 SLACK = 0.08  # of the box, around it: people draw tightly
+PIECE = 0.2  # share of a mask from which a part of it is what it is of, and no speck
 KEPT = 8  # pictures whose features are held: somebody who clicks clicks again
 
 
@@ -80,9 +81,9 @@ class Prompter:
             if self.clicks is not None:
                 return self.clicks.mask(self._looked(key, image), [(x, y)], [1])
             found = self._ground(key, image, [Prompt(concept)])[0]
-            if (hit := _under(found, x, y)) is not None:
+            if (hit := under(found, x, y)) is not None:
                 return hit
-            hits = [_under(one, x, y) for one in self._ground(key, image, list(_exemplars(concept, image, x, y)))]
+            hits = [under(one, x, y) for one in self._ground(key, image, list(_exemplars(concept, image, x, y)))]
         best = max((hit for hit in hits if hit is not None), key=lambda hit: hit[1], default=None)
         if best is not None:
             return best
@@ -132,13 +133,18 @@ def _within(mask: NDArray[np.bool_], box: tuple[float, float, float, float]) -> 
     return out
 
 
-def _under(found: Detections, x: float, y: float) -> tuple[NDArray[np.bool_], float] | None:
-    """The surest mask that holds a point, without what is not of one piece with it."""
+def under(found: Detections, x: float, y: float) -> tuple[NDArray[np.bool_], float] | None:
+    """The surest mask that holds a point, without what is not of one piece with it.
+
+    A mask of which the point has only a speck is of something else: the next one is asked.
+    """
     height, width = found.masks.shape[1:]
     row, column = min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)
     for at in np.argsort(-found.scores, kind="stable"):
         if found.masks[at, row, column]:
-            return one_piece(found.masks[at], row, column), float(found.scores[at])
+            piece = one_piece(found.masks[at], row, column)
+            if np.count_nonzero(piece) >= PIECE * np.count_nonzero(found.masks[at]):
+                return piece, float(found.scores[at])
     return None
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable, Sequence
-from math import exp
+from math import log1p
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -25,26 +25,28 @@ from sam3_agent.mining.flag import reasons, stability
 from sam3_agent.mining.settings import MineSettings
 
 RANK = itemgetter(0, 1)
+Key = tuple[int, float]
+COMPLAINT, FLAGGED, OTHER = 2, 1, 0  # tiers: each is exhausted before the next one is touched
 HELD = 20  # candidates in memory for each picture of the budget
 AGAIN = 0.6  # what a picture is worth, of its value, for each that was taken from its cluster before
-WEIGHT = {"presence": 0.7, "mask": 0.5, "mirror": 0.5, "box": 0.3, "versions": 0.8}
+WEIGHT = {"presence": 0.7, "mask": 0.5, "mirror": 0.5, "box": 0.3, "versions": 0.8, "thumbs-down": 0.95}
 SOUND = 0.3  # how often an instance that nothing speaks against is wrong all the same
-COMPLAINT = 3.0  # mistakes that nobody minded are worth as much as one that somebody did
 
 
 def value(row: dict[str, Any]) -> float:
     """Expected value of a label: how many mistakes of the model it is expected to correct, 0 or more.
 
     The chance that the answer about the whole picture is wrong, and for each instance that the model sees the chance that
-    this one is: a picture of five doubtful birds teaches more than a picture of one. A thumbs-down counts as several.
+    this one is: a picture of five doubtful birds teaches more than a picture of one.
     """
     picture = {
         "presence": 1 - 2 * abs(row["presence"] - 0.5),
         "mirror": 1 - row["mirror_agreement"],
         "versions": row["versions"] or 0.0,
+        "thumbs-down": float(bool(row.get("feedback"))),
     }
     each = [{"mask": 1 - stability(one), "box": 1 - one["box_iou"]} for one in row["instances"]]
-    return wrong(picture) + sum(wrong(doubts, SOUND) for doubts in each) + COMPLAINT * bool(row.get("feedback"))
+    return wrong(picture) + sum(wrong(doubts, SOUND) for doubts in each)
 
 
 def wrong(doubts: dict[str, float], anyway: float = 0.0) -> float:
@@ -69,8 +71,8 @@ class Candidates(NamedTuple):
 def candidates(rows: Iterable[dict[str, Any]], settings: MineSettings) -> Candidates:
     """The rows worth considering: the best of both sides, with the concept and without, as the model sees it.
 
-    Each gets `value`, `reasons` and `rank_key`. With "random" every row counts and the order is that of a hash of
-    seed and content: the same for everybody, and independent of the model.
+    Each gets `value` and `reasons`. With "random" every row counts and the order is that of a hash of seed and content:
+    the same for everybody, and independent of the model.
     """
     sides = (Best(max(HELD * settings.budget // 2, 100)), Best(max(HELD * settings.budget // 2, 100)))
     looked_at = seen_in = 0
@@ -79,8 +81,9 @@ def candidates(rows: Iterable[dict[str, Any]], settings: MineSettings) -> Candid
         why, worth = reasons(row, settings), value(row)
         if settings.strategy == "value" and not why and not settings.fill:
             continue
-        key = _drawn(row["sha256"], settings.seed) if settings.strategy == "random" else bool(why) + 1 - exp(-worth)
-        sides[shown(row)].offer(key, {**row, "value": round(worth, 4), "reasons": why})
+        row = {**row, "value": round(worth, 4), "reasons": why}
+        drawn = settings.strategy == "random"
+        sides[shown(row)].offer((0, _drawn(row["sha256"], settings.seed)) if drawn else (tier(row), worth), row)
     best = [row for _, _, row in sorted([*sides[0].heap, *sides[1].heap], key=RANK, reverse=True)]
     return Candidates(best, looked_at, seen_in)
 
@@ -89,10 +92,10 @@ class Best:
     """The `most` rows with the highest key, equal pictures once."""
 
     def __init__(self, most: int) -> None:
-        self.most, self.heap = most, list[tuple[float, str, dict[str, Any]]]()
+        self.most, self.heap = most, list[tuple[Key, str, dict[str, Any]]]()
         self._held = set[str]()
 
-    def offer(self, key: float, row: dict[str, Any]) -> None:
+    def offer(self, key: Key, row: dict[str, Any]) -> None:
         """Keep the row if it is among the best so far."""
         item = (key, row["sha256"], row)
         if row["sha256"] in self._held:
@@ -111,29 +114,35 @@ def shown(row: dict[str, Any]) -> bool:
     return bool(row["presence"] >= 0.5)
 
 
+def tier(row: dict[str, Any]) -> int:
+    """What somebody complained about, what is flagged, what only fills a batch."""
+    return COMPLAINT if row.get("feedback") else FLAGGED if row["reasons"] else OTHER
+
+
 def choose(
     rows: Sequence[dict[str, Any]], known: Iterable[int], settings: MineSettings, seen_share: float = 0.5
 ) -> list[dict[str, Any]]:
     """At most `budget` of the candidates, no two near copies of each other or of a picture handed out before.
 
     Args:
-        rows: best first. known: difference hashes of what was handed out before. seen_share: part of all pictures in
-            which the model sees the concept; half of that is the part of a batch in which it does not.
+        rows: best first. known: difference hashes of what was handed out before. seen_share: part of the pictures
+            left in which the model sees the concept; half of that is the part of a batch in which it does not.
     """
     distinct = without_copies(rows, list(known))
     if settings.strategy == "random" or len(distinct) <= settings.budget:
         return list(distinct[: settings.budget])
-    sides = [[row for row in distinct if shown(row) is side] for side in (False, True)]
-    share = min(len(sides[False]), max(round(settings.budget * seen_share / 2), settings.budget - len(sides[True])))
-    return _best(sides[True], settings.budget - share, settings.seed) + _best(sides[False], share, settings.seed)
+    chosen: list[dict[str, Any]] = []
+    for level in (COMPLAINT, FLAGGED, OTHER):
+        rest = [row for row in distinct if tier(row) == level]
+        chosen += _from_both_sides(rest, min(len(rest), settings.budget - len(chosen)), seen_share, settings.seed)
+    return chosen
 
 
-def _best(rows: Sequence[dict[str, Any]], count: int, seed: int) -> list[dict[str, Any]]:
-    """Flagged rows, spread over clusters, then others (candidates only with `fill`)."""
-    flagged = [row for row in rows if row["reasons"]]
-    chosen = _spread(flagged, min(count, len(flagged)), seed)
-    rest = [row for row in rows if not row["reasons"]]
-    return chosen + _spread(rest, min(count - len(chosen), len(rest)), seed)
+def _from_both_sides(rows: Sequence[dict[str, Any]], count: int, seen_share: float, seed: int) -> list[dict[str, Any]]:
+    """`count` of the rows, with the concept and without, each side spread over its clusters."""
+    without, seen = ([row for row in rows if shown(row) is side] for side in (False, True))
+    share = min(len(without), max(round(count * seen_share / 2), count - len(seen)))
+    return _spread(seen, count - share, seed) + _spread(without, share, seed)
 
 
 def without_copies(rows: Sequence[dict[str, Any]], known: Sequence[int]) -> list[dict[str, Any]]:
@@ -152,9 +161,12 @@ def without_copies(rows: Sequence[dict[str, Any]], known: Sequence[int]) -> list
 
 
 def _spread(rows: Sequence[dict[str, Any]], count: int, seed: int) -> list[dict[str, Any]]:
-    """Greedy choice of `count` rows by value, a cluster's next one worth less each time."""
-    if len(rows) <= count:
-        return list(rows)
+    """Greedy choice of `count` rows by value, a cluster's next one worth less each time.
+
+    By its logarithm: the thirtieth bird of a flock teaches less than the first, and flocks do not fill a batch.
+    """
+    if len(rows) <= count or not count:
+        return list(rows[:count])
     groups = clusters(np.array([row["vector"] for row in rows], np.float32), min(count, max(2, len(rows) // 4)), seed)
     queues: dict[int, list[int]] = {}
     for at, group in enumerate(groups.tolist()):
@@ -164,7 +176,7 @@ def _spread(rows: Sequence[dict[str, Any]], count: int, seed: int) -> list[dict[
     while len(taken) < count:
         best = max(
             (group for group in queues if gone[group] < len(queues[group])),
-            key=lambda group: (rows[queues[group][gone[group]]]["value"] * AGAIN ** gone[group], -group),
+            key=lambda group: (log1p(rows[queues[group][gone[group]]]["value"]) * AGAIN ** gone[group], -group),
         )
         taken.append(queues[best][gone[best]])
         gone[best] += 1

@@ -43,15 +43,17 @@ def promote(
     latency: Annotated[int, typer.Option(help="Pictures on which latency is compared; 0: not.")] = 8,
     decide_only: Annotated[bool, typer.Option("--decide-only", help="Leave the registry's aliases alone.")] = False,
     despite: Annotated[
-        str, typer.Option(help="Promote it even if it is refused, for this reason; the version keeps it as a tag.")
-    ] = "",
+        str | None,
+        typer.Option(help="Promote a registered version even if it is refused, for this reason; the version keeps it."),
+    ] = None,
 ) -> None:
     """Hold the candidate against the champion and promote it if it passes; the decision is in the file."""
+    reason = None if despite is None else _reason(despite, decide_only)
     settings = load_loop(rules)
     outcome = weigh(settings, candidate, champion, val=val, hard=hard, train=train, config=config, latency=latency)
     write_json(out, outcome)
-    if (outcome["passed"] or despite.strip()) and not decide_only:
-        outcome |= install(settings, outcome, despite.strip())
+    if (outcome["passed"] or reason) and not decide_only:
+        outcome |= install(settings, outcome, reason)
         write_json(out, outcome)
     show(outcome)
 
@@ -99,8 +101,10 @@ def weigh(
     return {**decision.to_json(), **about, "val": str(val), "hard": str(hard) if hard else None}
 
 
-def install(settings: LoopSettings, outcome: dict[str, Any], despite: str = "") -> dict[str, Any]:
+def install(settings: LoopSettings, outcome: dict[str, Any], despite: str | None = None) -> dict[str, Any]:
     """Make the version with the candidate's weights the champion; says who is what afterwards.
+
+    The champion itself keeps its tags: they say how it became champion.
 
     Args:
         despite: a person's reason to promote what was refused.
@@ -110,7 +114,6 @@ def install(settings: LoopSettings, outcome: dict[str, Any], despite: str = "") 
     """
     from sam3_agent.tracking.mlflow_store import Store
 
-    overruled = {} if outcome["passed"] else {"despite": despite}
     if not outcome["passed"] and not despite:
         raise BadInput("reports/promotion.json: the candidate was refused. Nothing was promoted.", field="passed")
     store, name, weights = Store(), settings.promotion.name, outcome["candidate"]["sha256"]
@@ -118,13 +121,27 @@ def install(settings: LoopSettings, outcome: dict[str, Any], despite: str = "") 
         known = store.client.search_model_versions(f"name = '{name}' and tags.checkpoint_sha256 = '{weights}'")
     if not known:
         raise BadInput(f"{name}: the registry has no version of these weights. Run: sam3-agent register", field="model")
-    tags = {
-        **overruled,
-        "promotion": " ".join(outcome["reasons"])[:5000],
-        SHIFT: f"{outcome.get('presence_shift') or 0.0:.4f}",
-    }
-    after = crown(store, name, int(known[0].version), tags)
+    version = int(known[0].version)
+    after, overruled = standing(store, name), dict[str, str]()
+    if after.champion != version:
+        overruled = {} if outcome["passed"] or not despite else {"despite": despite}
+        if outcome["passed"] and "despite" in known[0].tags:  # forced before, and now by right
+            with store._answering():
+                store.client.delete_model_version_tag(name, str(version), "despite")
+        told = " ".join(outcome["reasons"])[:5000]
+        tags = {**overruled, "promotion": told, SHIFT: f"{outcome.get('presence_shift') or 0.0:.4f}"}
+        after = crown(store, name, version, tags)
     return {**overruled, "promoted": after.champion, "previous": after.previous}
+
+
+def _reason(despite: str, decide_only: bool) -> str:
+    """A person's reason as a registry can hold it: one printable line, not empty."""
+    said = "".join(letter if letter.isprintable() else " " for letter in despite).strip()[:5000]
+    if not said:
+        raise BadInput("--despite: expected a reason, which the version keeps.", field="despite")
+    if decide_only:
+        raise BadInput("--despite promotes and --decide-only does not: leave one of them out.", field="despite")
+    return said
 
 
 def champion_weights(name: str, asked: str, work: Path) -> tuple[str, str]:

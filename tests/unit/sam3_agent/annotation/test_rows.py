@@ -18,12 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam3.errors import BadInput
+from sam3.types import Detections
 from sam3_agent.annotation.accept import accept
 from sam3_agent.annotation.annotated import Annotation, deliver, read_rows, settle
 from sam3_agent.annotation.brush import decode_brush, encode_brush
 from sam3_agent.annotation.colours import by_colour
 from sam3_agent.annotation.labelling import instructions, labelling_config
-from sam3_agent.annotation.prompting import one_piece
+from sam3_agent.annotation.prompting import one_piece, under
 from sam3_agent.annotation.pull import annotation_of, concept_of
 from sam3_agent.annotation.shapes import fill, mask_region, outlines_of, polygon
 from sam3_agent.mining import labelme
@@ -267,3 +268,13 @@ def test_what_somebody_clicked_on_is_one_piece() -> None:
     mask[38:50, 32:40] = True  # a strip of the bird next to it
     kept = one_piece(mask, 20, 20)
     assert np.array_equal(kept[:, :30], mask[:, :30]) and not kept[:, 30:].any()
+
+
+def test_a_speck_of_another_mask_does_not_hide_the_bird() -> None:
+    goose, hen = np.zeros((2, 60, 80), bool)
+    goose[5:25, 40:70] = goose[30, 20] = True
+    hen[20:45, 10:35] = True
+    seen = Detections(np.zeros((2, 4), np.float32), np.array([0.9, 0.8], np.float32), np.stack([goose, hen]), 0.9)
+    mask, score = under(seen, 20, 30) or (None, 0.0)
+    assert mask is not None and np.array_equal(mask, hen) and score == pytest.approx(0.8)
+    assert under(Detections(seen.boxes[:1], seen.scores[:1], seen.masks[:1], 0.9), 20, 30) is None

@@ -129,9 +129,33 @@ def test_a_picture_of_several_doubtful_birds_is_worth_more_than_of_one_and_sound
     assert value(row()) < value(row(instances=[sound])) < one
 
 
-def test_a_complaint_comes_before_doubts_that_nobody_shares() -> None:
-    three = row(presence=0.5, instances=[instance(flip=0.4)] * 3)
-    assert value(row(feedback=[{"verdict": "down"}])) > value(three)
+def ranked(rows: list[dict[str, Any]], **knobs: Any) -> list[str]:
+    """Who is chosen, by the first letter."""
+    settings, rng = MineSettings(inbox="x", concept="bird", **knobs), np.random.default_rng(0)
+    held = candidates(({**one, "vector": rng.normal(size=4)} for one in rows), settings)
+    return [one["sha256"][0] for one in choose(held.rows, [], settings, held.seen_in / held.looked_at)]
+
+
+def test_complaints_come_first_even_where_the_model_sees_nothing() -> None:
+    flock = [instance(flip=0.4)] * 9
+    rows = [row(sha256=f"f{at}", instances=flock) for at in range(20)]
+    rows += [row(sha256=f"n{at}", presence=0.02) for at in range(200)]
+    rows += [row(sha256=f"c{at}", presence=0.02, feedback=[{"verdict": "down"}]) for at in range(5)]
+    assert ranked(rows, budget=8) == ["c"] * 5 + ["f"] * 3
+
+
+def test_what_is_not_flagged_only_fills() -> None:
+    rows = [row(sha256=f"s{at}", presence=0.99) for at in range(12)]
+    rows += [row(sha256=f"d{at}", presence=0.45) for at in range(6)]
+    assert ranked(rows, budget=3, fill=True) == ["d"] * 3
+    assert sorted(ranked(rows, budget=8, fill=True)) == ["d"] * 6 + ["s"] * 2
+
+
+def test_flocks_do_not_fill_a_batch() -> None:
+    rows = [{**row(sha256=f"{kind}{at}", reasons=["mask"], value=worth), "vector": (np.eye(8)[kind] * 9).tolist()}
+            for kind, worth in enumerate([9.0] + [0.8] * 7) for at in range(20)]  # fmt: skip
+    kinds = [one["sha256"][0] for one in choose(rows, [], MineSettings(inbox="x", concept="bird", budget=10))]
+    assert 2 <= kinds.count("0") <= 4 and len(set(kinds)) >= 6
 
 
 def test_what_is_flagged_comes_before_any_number_of_sound_birds() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from sam3.errors import BadInput
 from sam3_agent.loop_settings import load_loop
-from sam3_agent.promotion.aliases import Standing, crown, dethrone, expected_shift, standing
-from sam3_agent.promotion.promote import champion_weights, install
+from sam3_agent.promotion.aliases import SHIFT, Standing, crown, dethrone, expected_shift, standing
+from sam3_agent.promotion.promote import champion_weights, install, promote
 from sam3_agent.tracking.mlflow_store import Store
 
 NAME = "production-candidate-v1"
@@ -70,11 +72,25 @@ def test_a_person_may_overrule_the_gate_and_the_version_says_why(
     store: Store, repo_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
-    refused = {"passed": False, "candidate": {"sha256": "1" * 64}, "reasons": ["two slices are worse."]}
-    after = install(load_loop(repo_root / "configs/loop.yaml"), refused, "the first that finds any")
+    settings, tags = load_loop(repo_root / "configs/loop.yaml"), lambda: store.client.get_model_version(NAME, "1").tags
+    refused = {"passed": False, "candidate": {"sha256": "1" * 64}, "reasons": ["two slices are worse."], SHIFT: 0.4}
+    after = install(settings, refused, "the first that finds any")
     assert after["promoted"] == 1 and after["despite"] == "the first that finds any"
-    tags = store.client.get_model_version(NAME, "1").tags
-    assert tags["despite"] == "the first that finds any" and tags["promotion"] == "two slices are worse."
+    assert tags()["despite"] == "the first that finds any" and tags()["promotion"] == "two slices are worse."
+    again = install(settings, {**refused, "reasons": ["no better than itself."], SHIFT: 0.0}, "again")
+    assert again["promoted"] == 1 and "despite" not in again
+    assert tags()["promotion"] == "two slices are worse." and expected_shift(store, NAME, 1) == 0.4
+    crown(store, NAME, 2)
+    install(settings, {**refused, "passed": True, "reasons": ["better."]})
+    assert "despite" not in tags() and tags()["promotion"] == "better."
+
+
+@pytest.mark.parametrize(("said", "more"), [("", []), (" \n\x1b", []), ("because", ["--decide-only"])])
+def test_overruling_needs_a_reason_and_something_to_do(said: str, more: list[str]) -> None:
+    command = typer.Typer()
+    command.command()(promote)
+    done = CliRunner().invoke(command, ["--despite", said, *more])
+    assert isinstance(done.exception, BadInput) and done.exception.field == "despite"
 
 
 def largest_gap(one: list[float], other: list[float]) -> float:
