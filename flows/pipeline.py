@@ -43,7 +43,8 @@ class StageOutcome:
     seconds: float
 
 
-@flow(name="pipeline", flow_run_name="dvc repro")
+# not persisted: a loop that was killed in its second turn would be given the outcome of the first turn's pipeline
+@flow(name="pipeline", flow_run_name="dvc repro", persist_result=False)
 def pipeline(folder: str = ".", retries: int = 1, retry_delay: float = 10.0, force: bool = False) -> list[StageOutcome]:
     """Bring every stage of `folder`/dvc.yaml up to date, one after the other.
 

@@ -29,6 +29,7 @@ from pathlib import Path
 from prefect import flow, task
 from flows.journal import Journal, alone
 from flows.people import ask
+from flows.pipeline import pipeline
 from flows.steps import OPTIONS, alive
 
 
@@ -45,7 +46,10 @@ def turn(steps: list[str], slow: str = "", question: bool = False, hours: float 
     with alive() as run, alone("loop", patience=60):
         journal = Journal(Path(f"turn-{run}.json"))
         for step in steps:
-            journal.once(step, lambda step=step: write(step, 0.0))
+            if step.startswith("pipeline"):
+                journal.once(step, lambda: [outcome.status for outcome in pipeline("data", force=True)])
+            else:
+                journal.once(step, lambda step=step: write(step, 0.0))
             if step == slow and not Path("go").exists():
                 Path("waiting").touch()
                 time.sleep(60)
@@ -194,6 +198,22 @@ def test_the_flow_its_worker_and_the_server_are_killed_and_nothing_is_done_twice
     site.worker()
     site.until(lambda: site.state(run) == "COMPLETED")
     assert site.done() == ["mine", "merge", "train"]
+
+
+def test_a_pipeline_of_a_later_turn_runs_although_the_flow_was_killed_after_an_earlier_one(site: Site) -> None:
+    """To Prefect it is the first pipeline of the new process, as the earlier turn's was of the old one."""
+    site.clean()
+    data = site.project / "data"
+    data.mkdir()
+    site.run("dvc", "--cd", "data", "init", "--no-scm")
+    (data / "dvc.yaml").write_text("stages: {count: {cmd: echo ran >> ran.txt}}")
+    run = site.order(steps=["pipeline 1", "a", "pipeline 2"], slow="a")
+    site.until((site.project / "waiting").is_file)
+    for pid in processes_of(site):
+        os.kill(pid, signal.SIGKILL)
+    (site.project / "go").touch()
+    site.until(lambda: site.state(run) == "COMPLETED")
+    assert (data / "ran.txt").read_text().split() == ["ran", "ran"]
 
 
 def test_a_person_is_waited_for_by_no_process_and_survives_a_restart(site: Site) -> None:
