@@ -8,11 +8,14 @@ Used by `sam3-agent triton up` and by the tests.
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -212,8 +215,14 @@ class TritonServer:
         return dead
 
     def stop(self, grace: float = 25.0) -> None:
-        """End the process: SIGTERM lets running requests finish, SIGKILL follows after `grace` seconds."""
+        """End the process: SIGTERM lets running requests finish, SIGKILL follows after `grace` seconds.
+
+        The models' processes, too: those of a server that was killed may wait for it for ever.
+        """
         end(self.process, grace)
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)  # `end_with_parent` made it the first of a group
 
     def __enter__(self) -> TritonServer:
         self.start()

@@ -283,9 +283,11 @@ def test_the_server_is_killed_under_load_and_clients_recover(fragile: Served) ->
     process = fragile.server.process
     assert process is not None
     stubs = psutil.Process(process.pid).children(recursive=True)
+    stubs[0].suspend()  # it will not notice
     process.kill()
     process.wait()
-    psutil.wait_procs(stubs, timeout=10)
+    fragile.server.stop()
+    assert not psutil.wait_procs(stubs, timeout=10)[1], "a model's process outlives its server"
     time.sleep(4)
     before = answered[0]
     fragile.server.start(60)
