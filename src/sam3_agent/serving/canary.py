@@ -25,7 +25,7 @@ from sam3_agent.serving.deploy import go_over, load_candidate, retreat, settle, 
 from sam3_agent.serving.live import Deployment, Live
 from sam3_agent.serving.model_configs import WHOLE
 from sam3_agent.serving.package import versions_in
-from sam3_agent.serving.readings import Reading, Verdict, judge, metrics_url, read_metrics
+from sam3_agent.serving.readings import Reading, Verdict, judge, metrics_url, read_metrics, slower_throughout
 
 Look = Callable[[], tuple[Reading, Reading]]  # the version that serves, and the one that is tried
 
@@ -156,22 +156,25 @@ def watch(
 ) -> Verdict:
     """Look every few seconds for as long as `limits.seconds`; ends at once when the new version must go back.
 
-    A look that fails (the metrics page does not answer) is no verdict; a version that is gone is one.
+    Latency decides at the end, or earlier where it is above the limit from look to look beyond chance: a machine that is
+    busy for a second must not cost a version its place. A look that fails (the metrics page does not answer) is no
+    verdict; a version that is gone is one.
     """
-    began, first = clock(), None
+    began, seen = clock(), list[tuple[Reading, Reading]]()
     verdict = Verdict("wait", ("no look at the server's counters succeeded.",))
     while True:
+        over = clock() - began >= limits.seconds
         try:
-            stable, tried = look()
-            first = first or (stable, tried)
-            verdict = judge(stable.since(first[0]), tried.since(first[1]), limits)
+            seen.append(look())
+            stable, tried = (now.since(first) for now, first in zip(seen[-1], seen[0], strict=True))
+            verdict = judge(stable, tried, limits, sure=over or slower_throughout(seen, limits))
             if verdict.state != "back" and not alive():
                 verdict = Verdict("back", ("the version that was tried is no longer served.",))
         except Sam3AgentError as error:
             verdict = Verdict("wait", (str(error),))
         if told:
             told(verdict)
-        if verdict.state == "back" or clock() - began >= limits.seconds:
+        if verdict.state == "back" or over:
             return verdict
         sleep(min(limits.every, max(0.0, limits.seconds - (clock() - began)) or limits.every))
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 from urllib.error import URLError
 
@@ -97,12 +98,16 @@ class MetricsPage:
         )
 
 
-def judge(stable: Reading, tried: Reading, limits: CanaryLimits) -> Verdict:
-    """Hold the version that is tried against the one in use."""
+def judge(stable: Reading, tried: Reading, limits: CanaryLimits, sure: bool = True) -> Verdict:
+    """Hold the version that is tried against the one in use.
+
+    Args:
+        sure: whether latency above the limit decides, or is only said.
+    """
     checks = [_errors(stable, tried, limits)]
     enough = min(stable.requests, tried.requests) >= limits.min_requests
     if enough:
-        checks += [_latency(stable, tried, limits), _presence(stable, tried, limits)]
+        checks += [_latency(stable, tried, limits, sure), _presence(stable, tried, limits)]
     reasons = tuple(said for _, said in checks)
     if not all(fine for fine, _ in checks):
         return Verdict("back", reasons)
@@ -127,18 +132,35 @@ def _errors(stable: Reading, tried: Reading, limits: CanaryLimits) -> tuple[bool
     return not (worse or hopeless), f"{said}: {'too many' if worse or hopeless else 'no more than before'}."
 
 
-def _latency(stable: Reading, tried: Reading, limits: CanaryLimits) -> tuple[bool, str]:
+def slower_throughout(seen: Sequence[tuple[Reading, Reading]], limits: CanaryLimits) -> bool:
+    """Whether the new version was too slow from look to look beyond chance (one-sided sign test).
+
+    Both answer under the same load between two looks; a mean over few requests says more about the machine.
+
+    Args:
+        seen: counters of the version in use and of the one that is tried, look by look.
+    """
+    from scipy.stats import binomtest
+
+    ratios = [slowdown(now[0].since(before[0]), now[1].since(before[1])) for before, now in pairwise(seen)]
+    known = [ratio > limits.max_latency_ratio for ratio in ratios if ratio is not None]
+    return bool(known) and binomtest(sum(known), len(known), alternative="greater").pvalue < limits.alpha
+
+
+def slowdown(stable: Reading, tried: Reading) -> float | None:
+    """Model time of the new version over that of the one in use; None where one of them has run nothing."""
     times = [(stable.mean_us(stage), tried.mean_us(stage)) for stage in STAGES]
     known = [(old, new) for old, new in times if old and new]
-    if not known:
+    return sum(new for _, new in known) / sum(old for old, _ in known) if known else None
+
+
+def _latency(stable: Reading, tried: Reading, limits: CanaryLimits, sure: bool) -> tuple[bool, str]:
+    ratio = slowdown(stable, tried)
+    if ratio is None:
         return True, "latency: the server does not say."
-    old, new = sum(pair[0] for pair in known), sum(pair[1] for pair in known)
-    fine = new <= limits.max_latency_ratio * old
-    verdict = "within" if fine else "above"
-    return (
-        fine,
-        f"latency: model time {new / old:.2f} times that of the version in use: {verdict} {limits.max_latency_ratio:g}.",
-    )
+    within = ratio <= limits.max_latency_ratio
+    verdict = f"{'within' if within else 'above'} {limits.max_latency_ratio:g}{'' if within or sure else ' so far'}"
+    return within or not sure, f"latency: model time {ratio:.2f} times that of the version in use: {verdict}."
 
 
 def _presence(stable: Reading, tried: Reading, limits: CanaryLimits) -> tuple[bool, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from itertools import chain, cycle, repeat
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +123,36 @@ def test_a_watch_ends_early_when_the_version_must_go_back_and_in_time_otherwise(
     fine = watch(lambda: (lambda n: (reading(100 + 50 * n), reading(100 + 50 * n)))(next(start)), limits,
                  clock=clock, sleep=clock.sleep)  # fmt: skip
     assert fine.state == "fine" and clock.now == limits.seconds
+
+
+def slow_looks(factors: Iterator[float]) -> Callable[[], tuple[Reading, Reading]]:
+    """Fifty requests of each between two looks; the new version takes so many times the time."""
+    total = [reading(0), reading(0)]
+
+    def look() -> tuple[Reading, Reading]:
+        for side, us in enumerate((1000.0, 1000.0 * next(factors))):
+            more, old = reading(50, us=us), total[side]
+            total[side] = Reading(
+                old.answered + 50, 0, old.pairs + 50, tuple(np.add(old.presence, more.presence)),
+                {stage: old.stage_us[stage] + more.stage_us[stage] for stage in more.stage_us},
+                {stage: old.stage_runs[stage] + 50 for stage in more.stage_us},
+            )  # fmt: skip
+        return total[0], total[1]
+
+    return look
+
+
+@pytest.mark.parametrize(("factors", "state", "until"), [
+    (chain([1.0, 6.0, 1.0, 3.0], repeat(0.9)), "fine", 30.0),  # a machine that was busy twice
+    (repeat(1.5), "back", 10.0),  # from look to look: beyond chance long before the end
+    (cycle([1.0, 2.5]), "back", 30.0),  # on the whole, which only the end can tell
+])  # fmt: skip
+def test_a_busy_second_sends_nothing_back_and_a_slow_version_goes(
+    limits: CanaryLimits, factors: Iterator[float], state: str, until: float
+) -> None:
+    clock, longer = Clock(), limits.model_copy(update={"seconds": 30.0})
+    assert watch(slow_looks(factors), longer, clock=clock, sleep=clock.sleep).state == state
+    assert clock.now == until
 
 
 def test_a_page_that_does_not_answer_is_no_verdict_but_a_version_that_is_gone_is_one(limits: CanaryLimits) -> None:
