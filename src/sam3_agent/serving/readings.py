@@ -23,6 +23,7 @@ from sam3.triton.meters import PRESENCE_EDGES
 from sam3_agent.loop_settings import CanaryLimits
 
 STAGES = ("image_encoder", "decoder")
+MOST_EXACT = 1_000_000  # product of two samples' sizes up to which the test is exact
 
 
 @dataclass(frozen=True)
@@ -164,17 +165,18 @@ def _latency(stable: Reading, tried: Reading, limits: CanaryLimits, sure: bool) 
 
 
 def _presence(stable: Reading, tried: Reading, limits: CanaryLimits) -> tuple[bool, str]:
-    from scipy.stats import chi2_contingency
+    """Two-sample Kolmogorov-Smirnov over the bins; ties make it strict, so little evidence sends nothing back."""
+    from scipy.stats import ks_2samp
 
-    if not (stable.pairs and tried.pairs):
+    pairs = int(min(stable.pairs, tried.pairs))
+    if pairs < limits.min_requests:  # an answer that is remembered counts as a request and not as a pair
+        return True, f"presence: {pairs} pairs were looked at by one of the two, {limits.min_requests} are asked for."
+    old, new = (np.clip(np.rint(np.diff((0.0, *one.presence))), 0, None).astype(int) for one in (stable, tried))
+    if not (old.sum() and new.sum()):
         return True, "presence: the server does not say."
-    old, new = (np.clip(np.diff((0.0, *one.presence)), 0, None) for one in (stable, tried))
-    counts = np.array([old, new])
-    counts = counts[:, counts.sum(0) > 0]
-    if counts.shape[1] < 2 or not counts.sum(1).all():
-        return True, "presence: the same for all."
-    shift = float(np.abs(np.cumsum(counts[0]) / counts[0].sum() - np.cumsum(counts[1]) / counts[1].sum()).max())
-    chance = float(chi2_contingency(counts).pvalue)
+    exact = "exact" if old.sum() * new.sum() <= MOST_EXACT else "asymp"
+    test = ks_2samp(*(np.repeat(np.arange(len(one)), one) for one in (old, new)), method=exact)
+    shift, chance = float(test.statistic), float(test.pvalue)
     fine = shift <= limits.max_presence_shift or chance >= limits.alpha
     verdict = "no drift" if fine else "it has drifted"
     return (

@@ -92,6 +92,21 @@ def test_little_traffic_and_small_differences_send_nothing_back(limits: CanaryLi
     assert judge(reading(), tried, limits).state in ("wait", "fine")
 
 
+def test_a_few_new_pictures_among_many_that_are_remembered_tell_nothing_of_presence(limits: CanaryLimits) -> None:
+    """Requests answered from memory are requests and no pairs."""
+    few = reading(8, presence=0.1)
+    remembered = Reading(992, 0, 0, (), {}, {})
+    stable = Reading(few.answered + remembered.answered, 0, 8, few.presence, reading().stage_us, reading().stage_runs)
+    verdict = judge(stable, reading(136, presence=0.9), limits)
+    assert verdict.state == "fine" and "8 pairs" in verdict.reasons[-1]
+
+
+def test_a_shift_is_judged_by_the_number_of_pairs_that_show_it(limits: CanaryLimits) -> None:
+    some = limits.model_copy(update={"min_requests": 3})
+    few, many = (judge(reading(count), reading(4 * count, presence=0.9), some) for count in (3, 50))
+    assert (few.state, many.state) == ("fine", "back")
+
+
 def test_a_model_that_was_loaded_anew_counts_from_zero() -> None:
     assert reading(50).since(reading(200)) == reading(50)
     assert reading(200).since(reading(50)).answered == 150
