@@ -11,7 +11,7 @@ not proven twice. Nothing is lost in either case, since clients ask `sam3` when 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,15 @@ from sam3_agent.serving.deploy import go_over, load_candidate, retreat, settle, 
 from sam3_agent.serving.live import Deployment, Live
 from sam3_agent.serving.model_configs import WHOLE
 from sam3_agent.serving.package import versions_in
-from sam3_agent.serving.readings import Reading, Verdict, judge, metrics_url, read_metrics, slower_throughout
+from sam3_agent.serving.readings import (
+    Reading,
+    Verdict,
+    judge,
+    metrics_url,
+    read_metrics,
+    slowdown,
+    slower_beyond_chance,
+)
 
 Look = Callable[[], tuple[Reading, Reading]]  # the version that serves, and the one that is tried
 
@@ -156,27 +164,33 @@ def watch(
 ) -> Verdict:
     """Look every few seconds for as long as `limits.seconds`; ends at once when the new version must go back.
 
-    Latency decides at the end, or earlier where it is above the limit from look to look beyond chance: a machine that is
-    busy for a second must not cost a version its place. A look that fails (the metrics page does not answer) is no
-    verdict; a version that is gone is one.
+    A look that fails (the metrics page does not answer) is no verdict, and the last one that did not decides in the end;
+    a version that is gone is one.
     """
     began, seen = clock(), list[tuple[Reading, Reading]]()
     verdict = Verdict("wait", ("no look at the server's counters succeeded.",))
     while True:
-        over = clock() - began >= limits.seconds
+        left = limits.seconds - (clock() - began)
         try:
             seen.append(look())
-            stable, tried = (now.since(first) for now, first in zip(seen[-1], seen[0], strict=True))
-            verdict = judge(stable, tried, limits, sure=over or slower_throughout(seen, limits))
+            verdict = _judged(seen, limits, last=left <= 0)
             if verdict.state != "back" and not alive():
                 verdict = Verdict("back", ("the version that was tried is no longer served.",))
         except Sam3AgentError as error:
-            verdict = Verdict("wait", (str(error),))
+            verdict = _judged(seen, limits, last=True) if seen and left <= 0 else Verdict("wait", (str(error),))
         if told:
             told(verdict)
-        if verdict.state == "back" or over:
+        if verdict.state == "back" or left <= 0:
             return verdict
-        sleep(min(limits.every, max(0.0, limits.seconds - (clock() - began)) or limits.every))
+        sleep(min(limits.every, max(0.0, limits.seconds - (clock() - began))))
+
+
+def _judged(seen: Sequence[tuple[Reading, Reading]], limits: CanaryLimits, last: bool) -> Verdict:
+    """What the looks say so far; with too few of them to tell chance, latency is judged by the last one."""
+    stable, tried = (now.since(first) for now, first in zip(seen[-1], seen[0], strict=True))
+    ratio = slowdown(stable, tried)
+    sure = slower_beyond_chance(seen, limits, last) if ratio and ratio > limits.max_latency_ratio else False
+    return judge(stable, tried, limits, sure=last if sure is None else sure)
 
 
 def look(url: str, state: Deployment) -> tuple[Reading, Reading]:

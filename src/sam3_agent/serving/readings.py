@@ -1,9 +1,9 @@
 """What Triton has counted of a model version, and whether a new one is worse than the one in use.
 
 Three questions, each with the counters of the same minutes: does it fail more often (Fisher's exact test), is its
-model time longer (microseconds a run of the image encoder and of the decoder: caches do not count), and does it see
-the concept more or less often (largest difference of the distributions of presence, and a chi-square test). Tests are
-scipy's; a difference must be both too large and beyond chance.
+model time longer (microseconds a run of the image encoder and of the decoder: caches do not count; a bootstrap over the
+looks), and does it see the concept more or less often (Kolmogorov-Smirnov on the distributions of presence). A
+difference must be both too large and beyond chance.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from itertools import pairwise
 from typing import Literal
 from urllib.error import URLError
@@ -23,6 +24,9 @@ from sam3.triton.meters import PRESENCE_EDGES
 from sam3_agent.loop_settings import CanaryLimits
 
 STAGES = ("image_encoder", "decoder")
+LEAST_LOOKS = 10  # with traffic on both sides, from which on they tell chance
+RESAMPLES = 5_000
+LAST_ALPHA = 0.05
 MOST_EXACT = 1_000_000  # product of two samples' sizes up to which the test is exact
 
 
@@ -45,7 +49,8 @@ class Reading:
 
     def since(self, earlier: Reading) -> Reading:
         """What was counted after `earlier`; a model that was loaded anew counts from 0."""
-        if self.answered < earlier.answered or self.pairs < earlier.pairs:
+        fallen = any(self.stage_runs.get(stage, 0.0) < runs for stage, runs in earlier.stage_runs.items())
+        if fallen or self.answered < earlier.answered or self.pairs < earlier.pairs:
             return self
         return Reading(
             self.answered - earlier.answered,
@@ -103,7 +108,7 @@ def judge(stable: Reading, tried: Reading, limits: CanaryLimits, sure: bool = Tr
     """Hold the version that is tried against the one in use.
 
     Args:
-        sure: whether latency above the limit decides, or is only said.
+        sure: whether latency above the limit decides, or may be chance and is only said.
     """
     checks = [_errors(stable, tried, limits)]
     enough = min(stable.requests, tried.requests) >= limits.min_requests
@@ -133,19 +138,33 @@ def _errors(stable: Reading, tried: Reading, limits: CanaryLimits) -> tuple[bool
     return not (worse or hopeless), f"{said}: {'too many' if worse or hopeless else 'no more than before'}."
 
 
-def slower_throughout(seen: Sequence[tuple[Reading, Reading]], limits: CanaryLimits) -> bool:
-    """Whether the new version was too slow from look to look beyond chance (one-sided sign test).
+def slower_beyond_chance(
+    seen: Sequence[tuple[Reading, Reading]], limits: CanaryLimits, last: bool = False
+) -> bool | None:
+    """Whether the new version's model time is above the limit, and not by one busy moment of the machine.
 
-    Both answer under the same load between two looks; a mean over few requests says more about the machine.
+    A bootstrap over what was counted between two looks, since runs close to each other share the machine's load.
 
     Args:
         seen: counters of the version in use and of the one that is tried, look by look.
-    """
-    from scipy.stats import binomtest
+        last: no look follows, so that the level of a single test does.
 
-    ratios = [slowdown(now[0].since(before[0]), now[1].since(before[1])) for before, now in pairwise(seen)]
-    known = [ratio > limits.max_latency_ratio for ratio in ratios if ratio is not None]
-    return bool(known) and binomtest(sum(known), len(known), alternative="greater").pvalue < limits.alpha
+    Returns:
+        None: with fewer than `LEAST_LOOKS` looks nobody can tell.
+    """
+    between = [
+        tuple(now.since(then) for now, then in zip(later, earlier, strict=True)) for earlier, later in pairwise(seen)
+    ]
+    spent, runs = (
+        np.array([[[getattr(side, kind).get(stage, 0.0) for stage in STAGES] for side in sides] for sides in between])
+        for kind in ("stage_us", "stage_runs")
+    )
+    if not len(between) or np.count_nonzero(runs.all(axis=(1, 2))) < LEAST_LOOKS:
+        return None
+    weights = np.random.default_rng(0).multinomial(len(between), np.full(len(between), 1 / len(between)), RESAMPLES)
+    old, new = np.moveaxis(np.tensordot(weights, spent, 1) / np.maximum(np.tensordot(weights, runs, 1), 1), 1, 0)
+    ratios = new.sum(-1) / np.maximum(old.sum(-1), 1e-9)
+    return bool(np.mean(ratios <= limits.max_latency_ratio) < (LAST_ALPHA if last else limits.alpha))
 
 
 def slowdown(stable: Reading, tried: Reading) -> float | None:
@@ -159,9 +178,16 @@ def _latency(stable: Reading, tried: Reading, limits: CanaryLimits, sure: bool) 
     ratio = slowdown(stable, tried)
     if ratio is None:
         return True, "latency: the server does not say."
+    runs = int(min(one.stage_runs.get(stage, 0.0) for one in (stable, tried) for stage in STAGES))
+    if runs < limits.min_requests:  # what is remembered is answered without a run
+        return True, f"latency: the model ran {runs} times in one of the two, {limits.min_requests} are asked for."
     within = ratio <= limits.max_latency_ratio
-    verdict = f"{'within' if within else 'above'} {limits.max_latency_ratio:g}{'' if within or sure else ' so far'}"
-    return within or not sure, f"latency: model time {ratio:.2f} times that of the version in use: {verdict}."
+    verdict = f"{'within' if within else 'above'} {limits.max_latency_ratio:g}"
+    return (
+        within or not sure,
+        f"latency: model time {ratio:.2f} times that of the version in use: "
+        f"{verdict}{'' if within or sure else ', which may be chance'}.",
+    )
 
 
 def _presence(stable: Reading, tried: Reading, limits: CanaryLimits) -> tuple[bool, str]:
@@ -195,11 +221,11 @@ def read_metrics(url: str) -> MetricsPage:
 
     try:
         with urllib.request.urlopen(url, timeout=10) as reply:
-            text = reply.read().decode()
-    except (URLError, OSError, ValueError) as error:
+            families = list(text_string_to_metric_families(reply.read().decode()))
+    except (URLError, OSError, ValueError, HTTPException) as error:
         raise Unavailable(f"{url}: Triton's metrics cannot be read ({error}). Give their URL: --metrics") from error
     rows: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
-    for family in text_string_to_metric_families(text):
+    for family in families:
         for sample in family.samples:
             # the parser puts "_total" behind the name of every counter, whether the page has it or not
             rows[sample.name.removesuffix("_total"), frozenset(sample.labels.items())] = float(sample.value)

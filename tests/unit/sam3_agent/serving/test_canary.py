@@ -159,15 +159,38 @@ def slow_looks(factors: Iterator[float]) -> Callable[[], tuple[Reading, Reading]
 
 @pytest.mark.parametrize(("factors", "state", "until"), [
     (chain([1.0, 6.0, 1.0, 3.0], repeat(0.9)), "fine", 30.0),  # a machine that was busy twice
-    (repeat(1.5), "back", 10.0),  # from look to look: beyond chance long before the end
-    (cycle([1.0, 2.5]), "back", 30.0),  # on the whole, which only the end can tell
+    (chain([1.0, 40.0], repeat(1.0)), "fine", 30.0),  # once, and so much that the mean is above the limit
+    (repeat(1.5), "back", 10.0),  # as soon as there are looks enough
+    (cycle([1.0, 2.5]), "back", 30.0),  # on the whole
 ])  # fmt: skip
 def test_a_busy_second_sends_nothing_back_and_a_slow_version_goes(
     limits: CanaryLimits, factors: Iterator[float], state: str, until: float
 ) -> None:
     clock, longer = Clock(), limits.model_copy(update={"seconds": 30.0})
     assert watch(slow_looks(factors), longer, clock=clock, sleep=clock.sleep).state == state
-    assert clock.now == until
+    assert clock.now <= until
+
+
+def test_a_watch_of_few_looks_decides_by_the_last_that_succeeded_and_in_time(limits: CanaryLimits) -> None:
+    clock, brief, looks = Clock(), limits.model_copy(update={"every": 4.0, "min_requests": 50}), slow_looks(repeat(1.5))
+
+    def look() -> tuple[Reading, Reading]:
+        clock.sleep(3.0)
+        if clock.now > brief.seconds:
+            raise Unavailable("no metrics")
+        return looks()
+
+    verdict = watch(look, brief, clock=clock, sleep=clock.sleep)
+    assert verdict.state == "back" and "1.50 times" in verdict.reasons[1]
+    assert clock.now <= brief.seconds + 3.0
+
+
+def test_a_model_that_hardly_ran_is_not_slow(limits: CanaryLimits) -> None:
+    """All but one request were answered from memory."""
+    once = reading(1, us=9000.0)
+    tried = Reading(1000, 0, 1000, reading().presence, once.stage_us, once.stage_runs)
+    verdict = judge(reading(), tried, limits)
+    assert verdict.state == "fine" and "ran 1 times" in verdict.reasons[1]
 
 
 def test_a_page_that_does_not_answer_is_no_verdict_but_a_version_that_is_gone_is_one(limits: CanaryLimits) -> None:
