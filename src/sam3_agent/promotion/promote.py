@@ -124,7 +124,7 @@ def install(settings: LoopSettings, outcome: dict[str, Any], despite: str | None
     version = int(known[0].version)
     after, overruled = standing(store, name), dict[str, str]()
     if after.champion != version:
-        overruled = {} if outcome["passed"] or not despite else {"despite": despite}
+        overruled = {"despite": despite} if despite and not outcome["passed"] else {}
         if outcome["passed"] and "despite" in known[0].tags:  # forced before, and now by right
             with store._answering():
                 store.client.delete_model_version_tag(name, str(version), "despite")

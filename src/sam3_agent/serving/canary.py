@@ -26,8 +26,9 @@ from sam3_agent.serving.live import Deployment, Live
 from sam3_agent.serving.model_configs import WHOLE
 from sam3_agent.serving.package import versions_in
 from sam3_agent.serving.readings import (
-    Reading,
+    Sides,
     Verdict,
+    counted,
     judge,
     metrics_url,
     read_metrics,
@@ -35,7 +36,7 @@ from sam3_agent.serving.readings import (
     slower_beyond_chance,
 )
 
-Look = Callable[[], tuple[Reading, Reading]]  # the version that serves, and the one that is tried
+Look = Callable[[], Sides]
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def watch(
     A look that fails (the metrics page does not answer) is no verdict, and the last one that did not decides in the end;
     a version that is gone is one.
     """
-    began, seen = clock(), list[tuple[Reading, Reading]]()
+    began, seen = clock(), list[Sides]()
     verdict = Verdict("wait", ("no look at the server's counters succeeded.",))
     while True:
         left = limits.seconds - (clock() - began)
@@ -185,15 +186,15 @@ def watch(
         sleep(min(limits.every, max(0.0, limits.seconds - (clock() - began))))
 
 
-def _judged(seen: Sequence[tuple[Reading, Reading]], limits: CanaryLimits, last: bool) -> Verdict:
+def _judged(seen: Sequence[Sides], limits: CanaryLimits, last: bool) -> Verdict:
     """What the looks say so far; with too few of them to tell chance, latency is judged by the last one."""
-    stable, tried = (now.since(first) for now, first in zip(seen[-1], seen[0], strict=True))
-    ratio = slowdown(stable, tried)
+    stable, tried = counted(seen[0], seen[-1])
+    ratio = slowdown(stable, tried, limits.min_requests)
     sure = slower_beyond_chance(seen, limits, last) if ratio and ratio > limits.max_latency_ratio else False
     return judge(stable, tried, limits, sure=last if sure is None else sure)
 
 
-def look(url: str, state: Deployment) -> tuple[Reading, Reading]:
+def look(url: str, state: Deployment) -> Sides:
     """The counters of both versions now."""
     page = read_metrics(url)
     return page.of(WHOLE, state.current), page.of(WHOLE + CANDIDATE, state.canary)

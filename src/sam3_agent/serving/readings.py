@@ -72,6 +72,9 @@ class Reading:
         return self.stage_us.get(stage, 0.0) / runs if runs > 0 else None
 
 
+Sides = tuple[Reading, Reading]  # of the version that serves, and of the one that is tried
+
+
 @dataclass(frozen=True)
 class Verdict:
     """fine: deploy. back: take it away. wait: too little was seen. `reasons`: a sentence a question."""
@@ -138,9 +141,12 @@ def _errors(stable: Reading, tried: Reading, limits: CanaryLimits) -> tuple[bool
     return not (worse or hopeless), f"{said}: {'too many' if worse or hopeless else 'no more than before'}."
 
 
-def slower_beyond_chance(
-    seen: Sequence[tuple[Reading, Reading]], limits: CanaryLimits, last: bool = False
-) -> bool | None:
+def counted(then: Sides, now: Sides) -> Sides:
+    """What either version has counted between two looks."""
+    return now[0].since(then[0]), now[1].since(then[1])
+
+
+def slower_beyond_chance(seen: Sequence[Sides], limits: CanaryLimits, last: bool = False) -> bool | None:
     """Whether the new version's model time is above the limit, and not by one busy moment of the machine.
 
     A bootstrap over what was counted between two looks, since runs close to each other share the machine's load.
@@ -152,9 +158,7 @@ def slower_beyond_chance(
     Returns:
         None: with fewer than `LEAST_LOOKS` looks nobody can tell.
     """
-    between = [
-        tuple(now.since(then) for now, then in zip(later, earlier, strict=True)) for earlier, later in pairwise(seen)
-    ]
+    between = [counted(*two) for two in pairwise(seen)]
     spent, runs = (
         np.array([[[getattr(side, kind).get(stage, 0.0) for stage in STAGES] for side in sides] for sides in between])
         for kind in ("stage_us", "stage_runs")
@@ -167,20 +171,20 @@ def slower_beyond_chance(
     return bool(np.mean(ratios <= limits.max_latency_ratio) < (LAST_ALPHA if last else limits.alpha))
 
 
-def slowdown(stable: Reading, tried: Reading) -> float | None:
-    """Model time of the new version over that of the one in use; None where one of them has run nothing."""
-    times = [(stable.mean_us(stage), tried.mean_us(stage)) for stage in STAGES]
-    known = [(old, new) for old, new in times if old and new]
-    return sum(new for _, new in known) / sum(old for old, _ in known) if known else None
+def slowdown(stable: Reading, tried: Reading, least: int) -> float | None:
+    """Model time of the new version over that of the one in use, of the stages that both ran `least` times; None: of none.
+
+    What is remembered is answered without a run.
+    """
+    known = [stage for stage in STAGES if min(one.stage_runs.get(stage, 0.0) for one in (stable, tried)) >= least]
+    old, new = (sum(one.mean_us(stage) or 0.0 for stage in known) for one in (stable, tried))
+    return new / old if old else None
 
 
 def _latency(stable: Reading, tried: Reading, limits: CanaryLimits, sure: bool) -> tuple[bool, str]:
-    ratio = slowdown(stable, tried)
+    ratio = slowdown(stable, tried, limits.min_requests)
     if ratio is None:
-        return True, "latency: the server does not say."
-    runs = int(min(one.stage_runs.get(stage, 0.0) for one in (stable, tried) for stage in STAGES))
-    if runs < limits.min_requests:  # what is remembered is answered without a run
-        return True, f"latency: the model ran {runs} times in one of the two, {limits.min_requests} are asked for."
+        return True, f"latency: no stage of the model ran {limits.min_requests} times in both."
     within = ratio <= limits.max_latency_ratio
     verdict = f"{'within' if within else 'above'} {limits.max_latency_ratio:g}"
     return (

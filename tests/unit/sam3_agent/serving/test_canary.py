@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain, cycle, repeat
 from pathlib import Path
 
@@ -185,12 +186,18 @@ def test_a_watch_of_few_looks_decides_by_the_last_that_succeeded_and_in_time(lim
     assert clock.now <= brief.seconds + 3.0
 
 
+def test_a_slow_decoder_is_seen_where_the_pictures_are_remembered(limits: CanaryLimits) -> None:
+    """Then the image encoder hardly runs."""
+    looked = [replace(reading(us=us), stage_runs={"image_encoder": 3.0, "decoder": 1000.0}) for us in (1000.0, 1500.0)]
+    assert judge(looked[0], looked[1], limits).state == "back"
+
+
 def test_a_model_that_hardly_ran_is_not_slow(limits: CanaryLimits) -> None:
     """All but one request were answered from memory."""
     once = reading(1, us=9000.0)
     tried = Reading(1000, 0, 1000, reading().presence, once.stage_us, once.stage_runs)
     verdict = judge(reading(), tried, limits)
-    assert verdict.state == "fine" and "ran 1 times" in verdict.reasons[1]
+    assert verdict.state == "fine" and "no stage of the model ran 100 times" in verdict.reasons[1]
 
 
 def test_a_page_that_does_not_answer_is_no_verdict_but_a_version_that_is_gone_is_one(limits: CanaryLimits) -> None:
