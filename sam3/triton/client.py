@@ -131,6 +131,7 @@ class Connection:
         sent = [_input(name, value) for name, value in inputs.items()]
         wanted = [grpc.InferRequestedOutput(name) for name in outputs]
         end, wait = time.monotonic() + deadline, FIRST_WAIT
+        away: ServerAway | None = None
         async with self._gate:
             while True:
                 left = end - time.monotonic()
@@ -142,6 +143,9 @@ class Connection:
                     return {name: result.as_numpy(name) for name in outputs}
                 except Exception as error:
                     told = self._translate(error, deadline)
+                    if isinstance(told, DeadlineMissed) and away is not None:
+                        told = away  # why there was no answer in time, where a pause or an attempt outlasts the deadline
+                    away = told if isinstance(told, ServerAway) else None
                     pause = random.uniform(wait / 2, wait)
                     if not patient or not isinstance(told, ServerAway) or time.monotonic() + pause >= end:
                         raise told from error

@@ -194,6 +194,18 @@ def test_only_unavailable_is_tried_again(served: Served) -> None:
     away.close()
 
 
+def test_a_server_that_was_away_all_along_is_told_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def overslept(seconds: float) -> None:
+        await wait(0.4)  # a busy machine wakes it when the deadline is over
+
+    wait = asyncio.sleep
+    monkeypatch.setattr("sam3.triton.client.asyncio.sleep", overslept)
+    away = Connection("127.0.0.1:9")
+    with pytest.raises(ServerAway, match="cannot take the request now"):
+        away.run(away.infer("sam3", {"image": picture(1)[None]}, ["boxes"], deadline=0.3))
+    away.close()
+
+
 def test_a_deadline_is_kept_while_the_server_is_busy(served: Served) -> None:
     engine = TritonEngine(served.server.addresses.grpc, deadline=0.002)
     start = time.monotonic()
