@@ -27,7 +27,7 @@ demo: setup      ## the main job, end to end, on the built-in pictures
 	dvc repro
 	sam3-agent demo
 
-loop-demo: setup ## two turns of the whole loop against real servers (SIZE=small: a hundred pictures, SIZE=middle: 600, batches of 100)
+loop-demo: setup ## two turns of the whole loop against real servers (SIZE=small: a hundred pictures, SIZE=middle: 600, batches of 40)
 	python -m flows.loop_demo --size $(or $(SIZE),full)
 
 test: setup      ## all tests

@@ -1,8 +1,8 @@
 """`make loop-demo`: two turns of the whole loop against real servers, with an annotator who knows the generator's truth.
 
-    python -m flows.loop_demo --size small          # a hundred pictures, one epoch: to see it turn
+    python -m flows.loop_demo --size small          # a hundred pictures: to see it turn
     python -m flows.loop_demo --size small --kill   # and every server and the training are killed once
-    python -m flows.loop_demo --size middle         # 600 pictures, most of them to measure on, batches of 100, a short canary
+    python -m flows.loop_demo --size middle         # 600 pictures, most of them to measure on, batches of 40, a short canary
     python -m flows.loop_demo                       # as params.yaml has it; hours on two cores
 
 Everything lies in outputs/loop-demo: a clone of this checkout in which the loop runs, the servers' data and logs, and
@@ -11,6 +11,7 @@ summary.json. Interrupted, the same command goes on; `rm -r outputs/loop-demo` s
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -37,17 +38,19 @@ QUICK: Knobs = {"configs/loop.yaml": FULL["configs/loop.yaml"] | {
     "canary.share": 0.3, "canary.seconds": 40, "canary.every": 1, "canary.min_requests": 10, "promotion.resamples": 200,
 }}  # fmt: skip
 SIZES: dict[Size, Knobs] = {
+    # Minutes: hardly anything to train on, and a registry that takes any model, so that every step is seen.
     "small": QUICK | {"params.yaml": FULL["params.yaml"] | {
-        "barnyard.pictures": 96, "barnyard.inbox": 60, "train.epochs": 1, "evaluate.bootstrap": 50,
+        "barnyard.pictures": 96, "barnyard.inbox": 160, "split.val_share": 0.8, "train.epochs": 8,
+        "evaluate.bootstrap": 50, "gate.min_relative_gain": -1, "gate.min_pass_rate": 0,
     }},
-    # One labelled farm of a hundred pictures, as somebody begins, and five farms to measure on.
+    # Two labelled farms, as somebody begins, and four to measure on; batches so small that each can be seen to help.
     "middle": QUICK | {"params.yaml": FULL["params.yaml"] | {
-        "barnyard.pictures": 600, "barnyard.inbox": 600, "split.val_share": 0.8, "evaluate.bootstrap": 200,
+        "barnyard.pictures": 600, "barnyard.inbox": 600, "split.val_share": 0.6, "evaluate.bootstrap": 200,
         "gate.min_pass_rate": 0.8,
     }},
     "full": FULL,
 }  # fmt: skip
-BUDGETS: dict[Size, int] = {"small": 24, "middle": 100, "full": 100}  # pictures to annotate a turn
+BUDGETS: dict[Size, int] = {"small": 40, "middle": 40, "full": 100}  # pictures to annotate a turn
 BESIDE = ("mine", "monitor", "retrain")  # deployments that would join in by the clock
 FIRST = "the first model of this concept: it finds what the starter weights do not"
 SERVERS = ("redis", "prefect", "mlflow", "label-studio")
@@ -84,10 +87,17 @@ def demo(place: Path, turns: int, size: Size, budget: int, looks: int, kill: boo
 
 
 def make_project(project: Path, size: Size) -> bool:
-    """A clone of the committed tree, its knobs turned to the size."""
-    source = Path(__file__).resolve().parents[1]
-    if not (project / ".git").is_dir():
-        subprocess.run(["git", "clone", "--quiet", f"file://{source}", str(project)], check=True)
+    """A clone of this checkout, changes that are not committed included, its knobs turned to the size."""
+    source, part = Path(__file__).resolve().parents[1], project.with_name("project.part")
+    if not project.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+        subprocess.run(["git", "clone", "--quiet", f"file://{source}", str(part)], check=True)
+        changes = subprocess.run(
+            ["git", "diff", "--binary", "HEAD"], cwd=source, capture_output=True, check=True
+        ).stdout
+        if changes:
+            subprocess.run(["git", "apply"], cwd=part, input=changes, check=True)
+        part.rename(project)
     for file, values in SIZES[size].items():
         turn_to(project / file, values)
     for name, value in (("user.name", "the loop"), ("user.email", "loop@example.com")):
@@ -242,7 +252,9 @@ def main(
     place: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("outputs/loop-demo"),
     turns: Annotated[int, typer.Option(min=1, help="Turns of the loop.")] = 2,
     size: Annotated[Size, typer.Option(help="How much to draw and to train.")] = "full",
-    budget: Annotated[int, typer.Option(min=0, help="Pictures to annotate a turn; 0: 24, or 100 where there is more than `small`.")] = 0,
+    budget: Annotated[
+        int, typer.Option(min=0, help="Pictures to annotate a turn; 0: 40, or 100 where it is `full`.")
+    ] = 0,
     looks: Annotated[int, typer.Option(help="Pictures of the inbox to look at a turn; 0: all.")] = 500,
     kill: Annotated[bool, typer.Option("--kill", help="Kill -9 every participant once, at work.")] = False,
 ) -> None:

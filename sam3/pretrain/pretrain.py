@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sam3.checkpoint import lite_config, save_checkpoint
+from sam3.checkpoint import lite_config, load_checkpoint, save_checkpoint
 from sam3.config import typed
 from sam3.detector import Sam3Detector
 from sam3.errors import BadConfig
@@ -51,13 +51,20 @@ class TextStep:
 
 @dataclass
 class DetectStep:
-    """Detection training; `workers` processes compose scenes, `start_from` is an earlier version to take over."""
+    """Detection training.
+
+    Attributes:
+        workers: processes that compose scenes.
+        start_from: an earlier version whose detection layers are taken over.
+        whole: take over all of it, text encoder and alignment included: the first two steps are left out.
+    """
 
     steps: int = 6000
     save_every: int = 200
     evaluate_every: int = 1000
     workers: int = 1
     start_from: str | None = None
+    whole: bool = False
 
 
 @dataclass
@@ -92,7 +99,37 @@ def pretrain(config: PretrainConfig) -> Path:
     vocabulary = Vocabulary(cutouts)
     maker = SceneMaker(cutouts, hold_back(pack.backgrounds)[0], config.stream)
     unseen = unseen_stream(pack, tokenizer, config.stream)
-    model = Sam3Detector(lite_config())
+    if config.detect.whole:
+        model, align_curve = earlier_version(config.detect.start_from)
+    else:
+        model = Sam3Detector(lite_config())
+        text_and_align(model, maker, vocabulary, tokenizer, unseen, config)
+        align_curve = out / "align.csv"
+        if config.detect.start_from and not (out / "last.ckpt").is_file():
+            take_over(model, config.detect.start_from)
+    detect(model, SceneStream(maker, vocabulary, tokenizer), unseen, config, out)
+    curves = {"align.csv": align_curve.read_text(), "curve.csv": whole_log(out / "log")}
+    return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16, extra=curves)
+
+
+def earlier_version(name: str | None) -> tuple[Sam3Detector, Path]:
+    """A finished checkpoint to train on, and the curve of its alignment.
+
+    Raises:
+        BadConfig: no checkpoint is named. BadCheckpoint: it cannot be read.
+    """
+    if name is None:
+        raise BadConfig("detect.whole needs detect.start_from: a checkpoint to go on with.", field="detect.start_from")
+    found = load_checkpoint(name)
+    return found.model.train(), found.folder / "align.csv"
+
+
+def text_and_align(
+    model: Sam3Detector, maker: SceneMaker, vocabulary: Vocabulary, tokenizer: Tokenizer, unseen: SceneStream,
+    config: PretrainConfig,
+) -> None:  # fmt: skip
+    """The first two steps, or what is left of them; the model is as they leave it."""
+    out = Path(config.out)
     if not (out / "text.pt").is_file():
         text_step(model, vocabulary, tokenizer, config, out)
         save_state(model, out / "text.pt")
@@ -100,17 +137,11 @@ def pretrain(config: PretrainConfig) -> Path:
         load_state(model, out / "text.pt")
         watch = HeldNames(unseen, out / "align.csv")
         align(model, maker, vocabulary, tokenizer, config.align, FROZEN, out / "align.ckpt", watch)
-        even_out(
-            model, SceneStream(maker, vocabulary, tokenizer).batch(0).pixels, name_states(model, vocabulary, tokenizer)
-        )
+        scenes = SceneStream(maker, vocabulary, tokenizer).batch(0).pixels
+        even_out(model, scenes, name_states(model, vocabulary, tokenizer))
         spread_queries(model)
         save_state(model, out / "aligned.pt")
     load_state(model, out / "aligned.pt")
-    if config.detect.start_from and not (out / "last.ckpt").is_file():
-        take_over(model, config.detect.start_from)
-    detect(model, SceneStream(maker, vocabulary, tokenizer), unseen, config, out)
-    curves = {"align.csv": (out / "align.csv").read_text(), "curve.csv": whole_log(out / "log")}
-    return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16, extra=curves)
 
 
 def text_step(

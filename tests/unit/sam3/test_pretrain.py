@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from sam3.checkpoint import lite_config, save_checkpoint
+from sam3.checkpoint import lite_config, load_checkpoint, save_checkpoint
 from sam3.detector import Sam3Detector
+from sam3.errors import BadConfig
 from sam3.pretrain.align import (
     ALIGNED,
     AlignConfig,
@@ -29,7 +30,7 @@ from sam3.pretrain.align import (
 from sam3.pretrain.dense import DenseConfig, PretrainModule
 from sam3.pretrain.held_names import HeldNames
 from sam3.pretrain.held_out import Held, unseen_stream
-from sam3.pretrain.pretrain import FROZEN, TRUNK
+from sam3.pretrain.pretrain import FROZEN, TRUNK, load_config, pretrain
 from sam3.pretrain.start import spread_queries, take_over
 from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig, hold_back
 from sam3.scenes.pack import Pack
@@ -272,3 +273,29 @@ def test_naming_is_measured_on_unseen_scenes_and_starts_from_chance(
         first, second = csv.DictReader(file)
     assert (first["step"], second["step"]) == ("200", "400") and first["auc"] == second["auc"]
     assert 0.3 < float(first["auc"]) < 0.7 and float(first["top1"]) < 0.1
+
+
+def test_an_earlier_version_is_trained_on_whole(tmp_path: Path) -> None:
+    build_tokenizer_file(tmp_path / "tokenizer.json")
+    earlier = Sam3Detector(lite_config())
+    save_checkpoint(tmp_path / "earlier", earlier, tmp_path / "tokenizer.json", extra={"align.csv": "step,auc\n"})
+    settings = {"out": str(tmp_path / "out"), "detect.whole": "true", "detect.start_from": str(tmp_path / "earlier"),
+                "detect.steps": 1, "detect.save_every": 1, "stream.scenes": 1, "stream.phrases": 2, "precision": "32-true",
+                "optimizer.learning_rate": 1e-9, "optimizer.weight_decay": 0}  # fmt: skip
+    config = load_config(Path("configs/pretrain.yaml"), [f"{key}={value}" for key, value in settings.items()])
+    made = pretrain(config)
+    assert not (tmp_path / "out/text.pt").exists() and not (tmp_path / "out/aligned.pt").exists()
+    assert (made / "align.csv").read_text() == "step,auc\n"
+    after = load_checkpoint(made).model.state_dict()
+    for name, value in earlier.state_dict().items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(after[name], value, atol=2e-3, rtol=2e-3, msg=name)
+
+
+def test_going_on_needs_a_checkpoint_to_go_on_with(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"detect\.start_from"):
+        pretrain(
+            load_config(
+                Path("configs/pretrain.yaml"), [f"out={tmp_path}", "detect.whole=true", "detect.start_from=null"]
+            )
+        )
