@@ -11,6 +11,7 @@ summary.json. Interrupted, the same command goes on; `rm -r outputs/loop-demo` s
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 import sys
@@ -210,21 +211,35 @@ def annotator(site: Site, stop: threading.Event) -> None:
 
 
 def visitors(site: Site, stop: threading.Event) -> None:
-    """Somebody who asks the agent about pictures of the inbox, so that a new version has traffic to be judged by."""
+    """People who ask the agent about pictures of their own, so that a new version has traffic to be judged by."""
     import base64
 
     import httpx
 
-    names, at = sorted((site.project / "data/inbox").glob("*.*")), 0
+    names, rng = sorted((site.project / "data/inbox").glob("*.*")), random.Random(time.time())
     address = f"http://127.0.0.1:{site.ports['agent']}/v1/segment"
     concept = read_json(site.project / "data/inbox_truth.json")["concept"]
-    while not stop.wait(0.2) and names:
-        at += 1
-        data = base64.b64encode(names[at % len(names)].read_bytes()).decode()
+    while not stop.wait(0.5) and names:
+        data = base64.b64encode(taken_again(rng.choice(names), rng)).decode()
         try:
             httpx.post(address, json={"image": data, "concept": concept, "masks": "none"}, timeout=60)
         except httpx.HTTPError:
             stop.wait(2)
+
+
+def taken_again(path: Path, rng: random.Random) -> bytes:
+    """A picture as somebody else would have taken it, a little nearer: a JPEG that no cache has met."""
+    from io import BytesIO
+
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as opened:
+        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    width, height = (round(side * rng.uniform(0.85, 0.99)) for side in picture.size)
+    left, top = rng.randint(0, picture.width - width), rng.randint(0, picture.height - height)
+    out = BytesIO()
+    picture.crop((left, top, left + width, top + height)).save(out, "JPEG", quality=90)
+    return out.getvalue()
 
 
 def progress(project: Path) -> str:

@@ -86,7 +86,13 @@ class PretrainConfig:
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Run what is left of the three steps; returns the folder of the finished checkpoint."""
+    """Run what is left of the three steps; returns the folder of the finished checkpoint.
+
+    Raises:
+        BadConfig: `detect.whole` without a checkpoint to go on with. BadCheckpoint: it cannot be read.
+    """
+    if config.detect.whole and not config.detect.start_from:
+        raise BadConfig("detect.whole needs detect.start_from: a checkpoint to go on with.", field="detect.start_from")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     out = Path(config.out)
@@ -99,8 +105,9 @@ def pretrain(config: PretrainConfig) -> Path:
     vocabulary = Vocabulary(cutouts)
     maker = SceneMaker(cutouts, hold_back(pack.backgrounds)[0], config.stream)
     unseen = unseen_stream(pack, tokenizer, config.stream)
-    if config.detect.whole:
-        model, align_curve = earlier_version(config.detect.start_from)
+    if config.detect.whole and config.detect.start_from:
+        earlier = load_checkpoint(config.detect.start_from)
+        model, align_curve = earlier.model.train(), earlier.folder / "align.csv"
     else:
         model = Sam3Detector(lite_config())
         text_and_align(model, maker, vocabulary, tokenizer, unseen, config)
@@ -110,18 +117,6 @@ def pretrain(config: PretrainConfig) -> Path:
     detect(model, SceneStream(maker, vocabulary, tokenizer), unseen, config, out)
     curves = {"align.csv": align_curve.read_text(), "curve.csv": whole_log(out / "log")}
     return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16, extra=curves)
-
-
-def earlier_version(name: str | None) -> tuple[Sam3Detector, Path]:
-    """A finished checkpoint to train on, and the curve of its alignment.
-
-    Raises:
-        BadConfig: no checkpoint is named. BadCheckpoint: it cannot be read.
-    """
-    if name is None:
-        raise BadConfig("detect.whole needs detect.start_from: a checkpoint to go on with.", field="detect.start_from")
-    found = load_checkpoint(name)
-    return found.model.train(), found.folder / "align.csv"
 
 
 def text_and_align(

@@ -144,9 +144,7 @@ class Connection:
                 except Exception as error:
                     told = self._translate(error, deadline)
                     if isinstance(told, DeadlineMissed) and away is not None:
-                        told = (
-                            away  # why there was no answer in time, where a pause or an attempt outlasts the deadline
-                        )
+                        told = away  # the reason, where the last pause or attempt outlasted the deadline
                     away = told if isinstance(told, ServerAway) else None
                     pause = random.uniform(wait / 2, wait)
                     if not patient or not isinstance(told, ServerAway) or time.monotonic() + pause >= end:

@@ -22,7 +22,7 @@ import pytest
 
 from flows.misfortune import BLOWS
 
-LIMIT = 1500.0  # seconds
+LIMIT = 2400.0  # seconds
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(int(LIMIT) + 120)]
 
 

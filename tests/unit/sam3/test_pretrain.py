@@ -275,14 +275,14 @@ def test_naming_is_measured_on_unseen_scenes_and_starts_from_chance(
     assert 0.3 < float(first["auc"]) < 0.7 and float(first["top1"]) < 0.1
 
 
-def test_an_earlier_version_is_trained_on_whole(tmp_path: Path) -> None:
+def test_an_earlier_version_is_trained_on_whole(repo_root: Path, tmp_path: Path) -> None:
     build_tokenizer_file(tmp_path / "tokenizer.json")
     earlier = Sam3Detector(lite_config())
     save_checkpoint(tmp_path / "earlier", earlier, tmp_path / "tokenizer.json", extra={"align.csv": "step,auc\n"})
     settings = {"out": str(tmp_path / "out"), "detect.whole": "true", "detect.start_from": str(tmp_path / "earlier"),
                 "detect.steps": 1, "detect.save_every": 1, "stream.scenes": 1, "stream.phrases": 2, "precision": "32-true",
                 "optimizer.learning_rate": 1e-9, "optimizer.weight_decay": 0}  # fmt: skip
-    config = load_config(Path("configs/pretrain.yaml"), [f"{key}={value}" for key, value in settings.items()])
+    config = load_config(repo_root / "configs/pretrain.yaml", [f"{key}={value}" for key, value in settings.items()])
     made = pretrain(config)
     assert not (tmp_path / "out/text.pt").exists() and not (tmp_path / "out/aligned.pt").exists()
     assert (made / "align.csv").read_text() == "step,auc\n"
@@ -292,10 +292,10 @@ def test_an_earlier_version_is_trained_on_whole(tmp_path: Path) -> None:
             torch.testing.assert_close(after[name], value, atol=2e-3, rtol=2e-3, msg=name)
 
 
-def test_going_on_needs_a_checkpoint_to_go_on_with(tmp_path: Path) -> None:
+def test_going_on_needs_a_checkpoint_to_go_on_with(repo_root: Path, tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match=r"detect\.start_from"):
         pretrain(
             load_config(
-                Path("configs/pretrain.yaml"), [f"out={tmp_path}", "detect.whole=true", "detect.start_from=null"]
+                repo_root / "configs/pretrain.yaml", [f"out={tmp_path}", "detect.whole=true", "detect.start_from=null"]
             )
         )
