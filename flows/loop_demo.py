@@ -24,12 +24,13 @@ import typer
 
 from flows.demo_site import Site, post
 from flows.journal import Journal, alone
+from flows.knobs import Knob, turn_to
 from flows.misfortune import Misfortune
 from sam3.errors import Sam3AgentError, Unavailable
-from sam3.files import atomic_write, read_json, write_json
+from sam3.files import read_json, write_json
 
 Size = Literal["small", "middle", "full"]
-Knobs = dict[str, dict[str, float]]  # by file
+Knobs = dict[str, dict[str, Knob]]  # by file
 FULL: Knobs = {
     # Something to find that training has not seen, and what validation asks about is in the stream.
     "params.yaml": {"barnyard.inbox_photographs": 1, "barnyard.inbox_visitors": True},
@@ -100,25 +101,11 @@ def make_project(project: Path, size: Size) -> bool:
             subprocess.run(["git", "apply"], cwd=part, input=changes, check=True)
         part.rename(project)
     for file, values in SIZES[size].items():
-        turn_to(project / file, values)
+        turn_to(values, project / file)
     for name, value in (("user.name", "the loop"), ("user.email", "loop@example.com")):
         subprocess.run(["git", "config", name, value], cwd=project, check=True)
     subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-am", f"loop demo, {size}"], cwd=project, check=True)
     return True
-
-
-def turn_to(file: Path, values: dict[str, float]) -> None:
-    """Set knobs ("canary.every") of a YAML file; its comments stay."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    settings = yaml.load(file)
-    for name, value in values.items():
-        section, key = name.split(".")
-        settings[section][key] = value
-    with atomic_write(file) as stream:
-        yaml.dump(settings, stream)
 
 
 def first_model(site: Site) -> bool:

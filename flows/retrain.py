@@ -9,7 +9,6 @@ goes on from its last step, measurements are kept, aliases are set once.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +18,11 @@ from prefect import flow
 from flows import shown
 from flows.annotation_sync import ready_batches
 from flows.journal import alone
+from flows.knobs import turn_to
 from flows.people import ask
 from flows.pipeline import pipeline
-from flows.steps import alive, crown_step, merge_step, pull_step, weigh_step
-from sam3.errors import BadConfig
-from sam3.files import atomic_write, read_json
+from flows.steps import alive, crown_step, merge_step, pull_step, start_step, weigh_step
+from sam3.files import read_json
 
 DATASET = Path("data/dataset")
 DAY = 86_400.0
@@ -64,9 +63,10 @@ def retrain(
 
 
 def train_and_weigh(hard: str | None, latency: int) -> dict[str, Any]:
-    """The pipeline on the data set there is, and its candidate against the champion."""
+    """The pipeline on the data set there is, from the weights in use on, and its candidate against the champion."""
     if DATASET.is_dir():
-        point_at(DATASET)
+        turn_to({"data.raw": str(DATASET)})
+    turn_to({"train.start": start_step()})
     pipeline(".", retries=2, retry_delay=10.0)
     outcome = dict(weigh_step(hard, latency=latency))
     registered = read_json("reports/register.json")
@@ -91,23 +91,6 @@ def waiting_batches() -> list[str]:
         if facts.parent.name not in known:
             deliveries.append({"batch": facts.parent.name, "states": read_json(facts).get("states", {})})
     return sorted(ready_batches(deliveries, DATASET))
-
-
-def point_at(dataset: Path, params: Path = Path("params.yaml")) -> bool:
-    """Let data.raw of params.yaml be the merged data set; returns whether that changed anything.
-
-    Raises:
-        BadConfig: the file has no such line.
-    """
-    text = params.read_text(encoding="utf-8")
-    new, count = re.subn(r"(?m)^(data:\n(?:[ \t#].*\n)*?[ \t]+raw:[ \t]*)[^\s#]+", rf"\g<1>{dataset}", text, count=1)
-    if not count:
-        raise BadConfig(f"{params}: no line data.raw to point at {dataset}. Set it by hand.", field="data.raw")
-    if new == text:
-        return False
-    with atomic_write(params) as stream:
-        stream.write(new)
-    return True
 
 
 def main(

@@ -127,6 +127,16 @@ def merge_step(batch: str, dataset: str, share: float) -> dict[str, Any]:
 
 
 @task(**OPTIONS)
+def start_step() -> str:
+    """What the next training begins with: a folder with the champion's weights; "" for what its config names."""
+    from sam3_agent.loop_settings import load_loop
+    from sam3_agent.promotion.promote import kept_champion
+
+    settings = load_loop()
+    return str(kept_champion(settings.promotion.name) or "") if settings.retraining.start == "champion" else ""
+
+
+@task(**OPTIONS)
 def weigh_step(hard: str | None, candidate: str = "models/finetuned", latency: int = 8) -> dict[str, Any]:
     """The candidate against the champion: reports/promotion.json."""
     from sam3_agent.loop_settings import load_loop

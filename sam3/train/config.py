@@ -54,13 +54,15 @@ class DataConfig:
 class RunConfig:
     """Length and place of the run; `accumulate` batches make one optimiser step.
 
-    `batch_size` counts the pairs of all processes together, so a run keeps its course on more or fewer of them.
+    `batch_size` counts the pairs of all processes together, so a run keeps its course on more or fewer of them. `start`
+    is a checkpoint of the model's shape to begin with, "" that of the model.
     """
 
     max_epochs: int = 30
     batch_size: Any = 8
     accumulate: int = 1
     seed: int = 7
+    start: str = ""
     out: str = "models/finetuned"
     work: str = "outputs/finetune"
 
@@ -114,6 +116,7 @@ def compose(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         first = str(error).strip().splitlines()[0]
         raise BadConfig(f"{path}: {first} Compare with the groups in {file.parent}.", field="config") from error
     config = typed(TrainConfig, raw, str(path))
+    config.model.checkpoint = config.train.start or config.model.checkpoint
     check(config)
     return config
 

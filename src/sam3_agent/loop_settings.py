@@ -7,7 +7,7 @@ Read by `promote`, `deploy --canary`, `drift`, `ab-report` and the flows. Try it
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,12 @@ class Promotion(Section):
     resamples: Positive
     seed: Count
     hold_out: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Retraining(Section):
+    """What a training of the loop begins with: the champion's weights, or those of its config."""
+
+    start: Literal["champion", "config"]
 
 
 class Approval(Section):
@@ -90,6 +96,7 @@ class LoopSettings(Section):
     """All of configs/loop.yaml."""
 
     promotion: Promotion
+    retraining: Retraining
     approval: Approval
     canary: CanaryLimits
     triggers: Triggers

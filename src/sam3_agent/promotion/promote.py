@@ -25,6 +25,7 @@ from sam3_agent.promotion.trials import KEPT, run_trial
 
 STARTER = "sam3-lite"
 OUT = Path("reports/promotion.json")
+CHAMPIONS = Path("outputs/champions")  # weights that a training begins with
 
 
 def promote(
@@ -158,6 +159,26 @@ def champion_weights(name: str, asked: str, work: Path) -> tuple[str, str]:
     from sam3_agent.serving.graphs import from_registry
 
     return str(from_registry(asked, work)), asked
+
+
+def kept_champion(name: str, place: Path = CHAMPIONS) -> Path | None:
+    """The weights of the registry's champion as a folder of their own, which stays; None without a champion.
+
+    Raises:
+        Unavailable: MLflow does not answer.
+    """
+    from sam3_agent.serving.graphs import from_registry
+    from sam3_agent.tracking.mlflow_store import Store
+
+    number = standing(Store(), name).champion
+    if number is None:
+        return None
+    folder = place / f"{name}-{number}"
+    if not folder.is_dir():
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place) as part:
+            from_registry(f"models:/{name}/{number}", Path(part)).rename(folder)
+    return folder
 
 
 def show(outcome: dict[str, Any]) -> None:

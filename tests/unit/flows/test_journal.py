@@ -117,15 +117,18 @@ def test_the_leash_passes_the_status_on(status: int) -> None:
     assert subprocess.run(leashed([sys.executable, "-c", f"raise SystemExit({status})"])).returncode == status
 
 
-def test_params_are_pointed_at_the_merged_data_and_keep_their_comments(tmp_path: Path, repo_root: Path) -> None:
-    from flows.retrain import point_at
+@pytest.mark.parametrize(("name", "value"), [("data.raw", "data/dataset"), ("train.start", "outputs/champions/hen-3")])
+def test_a_knob_is_turned_and_nothing_else(tmp_path: Path, repo_root: Path, name: str, value: str) -> None:
+    from flows.knobs import turn_to
 
     params = tmp_path / "params.yaml"
     before = (repo_root / "params.yaml").read_text(encoding="utf-8")
     params.write_text(before, encoding="utf-8")
-    assert point_at(Path("data/dataset"), params) and not point_at(Path("data/dataset"), params)
-    changed = [line for line in params.read_text(encoding="utf-8").splitlines() if line not in before.splitlines()]
-    assert len(changed) == 1 and changed[0].lstrip().startswith("raw: data/dataset")
+    assert turn_to({name: value}, params) and not turn_to({name: value}, params)
+    after = params.read_text(encoding="utf-8")
+    changed = [line for line in after.splitlines() if line not in before.splitlines()]
+    assert len(changed) == 1 and changed[0].replace('"', "").lstrip().startswith(f"{name.split('.')[1]}: {value} #")
+    assert len(after.splitlines()) == len(before.splitlines())
     params.write_text("concept: hen\n")
-    with pytest.raises(BadConfig, match=r"no line data\.raw"):
-        point_at(Path("data/dataset"), params)
+    with pytest.raises(BadConfig, match=f"no line {name}"):
+        turn_to({name: value}, params)

@@ -171,3 +171,11 @@ def test_one_process_is_alone_with_its_numbers() -> None:
     assert size() == 1 and World().first and gather_rows([1, 2]) == [1, 2]
     assert shared_count(0) == 1 and shared_count(5) == 5
     assert replace(World(), size=8, nodes=2).per_node == 4
+
+
+def test_a_training_may_begin_with_another_checkpoint(repo_root: Path) -> None:
+    for name in ("sam3_chicken_finetune.yaml", "sam3_chicken_heads.yaml"):
+        config = repo_root / "configs" / name
+        assert compose(config, ["++train.start=''"]).model.checkpoint == "sam3-lite"
+        begun = compose(config, ["++train.start='outputs/champions/production-candidate-v1-3'"])
+        assert begun.model.checkpoint == "outputs/champions/production-candidate-v1-3"

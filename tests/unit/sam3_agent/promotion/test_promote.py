@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sam3.errors import BadInput
 from sam3_agent.loop_settings import load_loop
 from sam3_agent.promotion.aliases import SHIFT, Standing, crown, dethrone, expected_shift, standing
-from sam3_agent.promotion.promote import champion_weights, install, promote
+from sam3_agent.promotion.promote import champion_weights, install, kept_champion, promote
 from sam3_agent.tracking.mlflow_store import Store
 
 NAME = "production-candidate-v1"
@@ -66,6 +66,24 @@ def test_a_refused_or_unknown_candidate_is_not_installed(
     crown(store, NAME, 3)
     assert champion_weights("nobody", "", tmp_path) == ("sam3-lite", "sam3-lite")
     assert champion_weights(NAME, "models/finetuned", tmp_path) == ("models/finetuned", "models/finetuned")
+
+
+def test_the_champions_weights_are_kept_for_the_next_training(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    assert kept_champion("nobody", tmp_path) is None
+    source = Path(store.client.get_model_version(NAME, "2").source)
+    source.mkdir(parents=True)
+    (source / "model.safetensors").write_bytes(b"two")
+    before = standing(store, NAME).champion
+    crown(store, NAME, 2)
+    kept = kept_champion(NAME, tmp_path / "champions")
+    assert kept is not None and (kept / "model.safetensors").read_bytes() == b"two"
+    assert kept_champion(NAME, tmp_path / "champions") == kept and [*kept.parent.iterdir()] == [kept]
+    assert (source / "model.safetensors").is_file(), "the registry keeps its own"
+    if before is not None:
+        crown(store, NAME, before)
 
 
 def test_a_person_may_overrule_the_gate_and_the_version_says_why(
