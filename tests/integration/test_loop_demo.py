@@ -95,6 +95,13 @@ def test_the_registry_says_which_model_is_in_use(turned: Turned) -> None:
     assert served == (stayed[-1]["deploy"]["package"] if stayed else 1)
 
 
+def test_a_turn_goes_on_from_the_weights_in_use(turned: Turned) -> None:
+    first = turned.turns[0]
+    champion = first["promote"]["promoted"] if first["promote"] and first["deploy"]["state"] == "fine" else 1
+    made = json.loads((turned.project / "models/finetuned/training.json").read_text())
+    assert made["base"] == f"outputs/champions/production-candidate-v1-{champion}"
+
+
 def test_everybody_was_killed_at_work(turned: Turned) -> None:
     killed = set(re.findall(r"kill -9 of ([\w-]+) \(\d+\)", turned.said))
     assert killed == {who for _, _, who in BLOWS}
