@@ -12,9 +12,9 @@ summary.json. Interrupted, the same command goes on; `rm -r outputs/loop-demo` s
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -40,10 +40,10 @@ QUICK: Knobs = {"configs/loop.yaml": FULL["configs/loop.yaml"] | {
     "canary.share": 0.3, "canary.seconds": 40, "canary.every": 1, "canary.min_requests": 10, "promotion.resamples": 200,
 }}  # fmt: skip
 SIZES: dict[Size, Knobs] = {
-    # Minutes: hardly anything to train on, and a registry that takes any model, so that every step is seen.
+    # Minutes: hardly anything to train on, and a registry that takes nearly any model, so that every step is seen.
     "small": QUICK | {"params.yaml": FULL["params.yaml"] | {
         "barnyard.pictures": 96, "barnyard.inbox": 160, "split.val_share": 0.8, "train.epochs": 8,
-        "evaluate.bootstrap": 50, "gate.min_relative_gain": -1, "gate.min_pass_rate": 0,
+        "evaluate.bootstrap": 50, "gate.min_relative_gain": -2, "gate.min_pass_rate": 0,
     }},
     # Two labelled farms, as somebody begins, and four to measure on; batches so small that each can be seen to help.
     "middle": QUICK | {"params.yaml": FULL["params.yaml"] | {
@@ -54,7 +54,7 @@ SIZES: dict[Size, Knobs] = {
 }  # fmt: skip
 BUDGETS: dict[Size, int] = {"small": 40, "middle": 40, "full": 100}  # pictures to annotate a turn
 BESIDE = ("mine", "monitor", "retrain")  # deployments that would join in by the clock
-FIRST = "the first model of this concept: it finds what the starter weights do not"
+FIRST = "the first model of this concept: something has to be in use"
 SERVERS = ("redis", "prefect", "mlflow", "label-studio")
 
 
@@ -89,23 +89,36 @@ def demo(place: Path, turns: int, size: Size, budget: int, looks: int, kill: boo
 
 
 def make_project(project: Path, size: Size) -> bool:
-    """A clone of this checkout, changes that are not committed included, its knobs turned to the size."""
-    source, part = Path(__file__).resolve().parents[1], project.with_name("project.part")
+    """A clone of the committed tree, its knobs turned to the size.
+
+    Raises:
+        Unavailable: git cannot make it.
+    """
+    source = Path(__file__).resolve().parents[1]
+    if left := git("status", "--porcelain", cwd=source):
+        tell(f"what is not committed takes no part: {len(left.splitlines())} files")
     if not project.is_dir():
-        shutil.rmtree(part, ignore_errors=True)
-        subprocess.run(["git", "clone", "--quiet", f"file://{source}", str(part)], check=True)
-        changes = subprocess.run(
-            ["git", "diff", "--binary", "HEAD"], cwd=source, capture_output=True, check=True
-        ).stdout
-        if changes:
-            subprocess.run(["git", "apply"], cwd=part, input=changes, check=True)
-        part.rename(project)
+        part = tempfile.mkdtemp(prefix=".part-", dir=project.parent)  # a clone that a kill cut off is none
+        git("clone", "--quiet", f"file://{source}", part, cwd=project.parent)
+        Path(part).rename(project)
     for file, values in SIZES[size].items():
         turn_to(values, project / file)
-    for name, value in (("user.name", "the loop"), ("user.email", "loop@example.com")):
-        subprocess.run(["git", "config", name, value], cwd=project, check=True)
-    subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-am", f"loop demo, {size}"], cwd=project, check=True)
+    for name, value in (("user.name", "the loop"), ("user.email", "loop@example.com"), ("commit.gpgsign", "false")):
+        git("config", name, value, cwd=project)
+    git("commit", "--quiet", "--allow-empty", "-am", f"loop demo, {size}", cwd=project)
     return True
+
+
+def git(*words: str, cwd: Path) -> str:
+    """What a git command prints.
+
+    Raises:
+        Unavailable: it failed, with what it said.
+    """
+    done = subprocess.run(["git", *words], cwd=cwd, capture_output=True, text=True)
+    if done.returncode:
+        raise Unavailable(f"git {words[0]} in {cwd}: {done.stderr.strip()[-300:]}")
+    return done.stdout
 
 
 def first_model(site: Site) -> bool:
@@ -203,14 +216,14 @@ def visitors(site: Site, stop: threading.Event) -> None:
 
     import httpx
 
-    names, rng = sorted((site.project / "data/inbox").glob("*.*")), random.Random(time.time())
+    truth, rng = read_json(site.project / "data/inbox_truth.json"), random.Random()
+    names = [site.project / "data/inbox" / name for name in sorted(truth["pictures"])]
     address = f"http://127.0.0.1:{site.ports['agent']}/v1/segment"
-    concept = read_json(site.project / "data/inbox_truth.json")["concept"]
-    while not stop.wait(0.5) and names:
-        data = base64.b64encode(taken_again(rng.choice(names), rng)).decode()
+    while not stop.wait(0.5):
         try:
-            httpx.post(address, json={"image": data, "concept": concept, "masks": "none"}, timeout=60)
-        except httpx.HTTPError:
+            data = base64.b64encode(taken_again(rng.choice(names), rng)).decode()
+            httpx.post(address, json={"image": data, "concept": truth["concept"], "masks": "none"}, timeout=60)
+        except (httpx.HTTPError, OSError):
             stop.wait(2)
 
 

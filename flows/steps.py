@@ -105,6 +105,7 @@ def pull_step(batch: str | None = None) -> dict[str, Any]:
 def merge_step(batch: str, dataset: str, share: float) -> dict[str, Any]:
     """An annotated batch: some of it is held out, the rest is merged and versioned."""
     from sam3_agent.annotation.pull import ANNOTATED
+    from sam3_agent.dataset_versions.facts import read_lineage
     from sam3_agent.dataset_versions.merge import merge_batch
     from sam3_agent.dataset_versions.version import version_dataset
     from sam3_agent.promotion.hard_cases import hold_out
@@ -112,8 +113,9 @@ def merge_step(batch: str, dataset: str, share: float) -> dict[str, Any]:
     held = hold_out(ANNOTATED / batch, share)
     report = merge_batch(held.train, Path(dataset))
     version = version_dataset(Path(dataset))
+    merged = sum(row["batch"] == batch for row in read_lineage(Path(dataset)))  # by this try, or one that was killed
     row = {
-        "batch": batch, "version": version.tag, "previous": version.previous, "added": len(report.added),
+        "batch": batch, "version": version.tag, "previous": version.previous, "merged": merged, "added": len(report.added),
         "updated": len(report.updated), "unchanged": report.unchanged, "refused": len(report.refused),
         "conflicts": len(report.conflicts), "hard": str(held.hard) if held.hard else None, "held_out": held.held,
     }  # fmt: skip

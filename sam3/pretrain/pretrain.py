@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sam3.checkpoint import lite_config, load_checkpoint, save_checkpoint
+from sam3.checkpoint import lite_config, save_checkpoint
 from sam3.config import typed
 from sam3.detector import Sam3Detector
 from sam3.errors import BadConfig
@@ -28,7 +28,7 @@ from sam3.pretrain.align import TRUNK, AlignConfig, align, even_out, name_states
 from sam3.pretrain.dense import DenseConfig, PretrainModule
 from sam3.pretrain.held_names import HeldNames
 from sam3.pretrain.held_out import HeldOutFigures, unseen_stream
-from sam3.pretrain.start import load_imagenet_trunk, spread_queries, take_over, wake
+from sam3.pretrain.start import WHOLE, go_on_with, load_imagenet_trunk, spread_queries, take_over, wake
 from sam3.pretrain.stream import SceneMaker, SceneStream, StreamConfig, hold_back
 from sam3.scenes.pack import Pack
 from sam3.scenes.phrases import Vocabulary
@@ -89,14 +89,20 @@ def pretrain(config: PretrainConfig) -> Path:
     """Run what is left of the three steps; returns the folder of the finished checkpoint.
 
     Raises:
-        BadConfig: `detect.whole` without a checkpoint to go on with. BadCheckpoint: it cannot be read.
+        BadConfig: `detect.whole` without a checkpoint of this shape to go on with, or `out` holds a run that began
+            otherwise. BadCheckpoint: the checkpoint cannot be read.
     """
-    if config.detect.whole and not config.detect.start_from:
-        raise BadConfig("detect.whole needs detect.start_from: a checkpoint to go on with.", field="detect.start_from")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
+    model = Sam3Detector(lite_config())
+    if config.detect.whole:
+        go_on_with(model, config.detect.start_from, out)
+    elif (out / WHOLE).is_file():
+        raise BadConfig(
+            f"{out} holds a run with detect.whole=true: say so again, or choose another folder.", field="out"
+        )
     if not (out / "tokenizer.json").is_file():
         build_tokenizer_file(out / "tokenizer.json")
     tokenizer = Tokenizer.load(out)
@@ -105,17 +111,14 @@ def pretrain(config: PretrainConfig) -> Path:
     vocabulary = Vocabulary(cutouts)
     maker = SceneMaker(cutouts, hold_back(pack.backgrounds)[0], config.stream)
     unseen = unseen_stream(pack, tokenizer, config.stream)
-    if config.detect.whole and config.detect.start_from:
-        earlier = load_checkpoint(config.detect.start_from)
-        model, align_curve = earlier.model.train(), earlier.folder / "align.csv"
-    else:
-        model = Sam3Detector(lite_config())
+    if not config.detect.whole:
         text_and_align(model, maker, vocabulary, tokenizer, unseen, config)
-        align_curve = out / "align.csv"
         if config.detect.start_from and not (out / "last.ckpt").is_file():
             take_over(model, config.detect.start_from)
     detect(model, SceneStream(maker, vocabulary, tokenizer), unseen, config, out)
-    curves = {"align.csv": align_curve.read_text(), "curve.csv": whole_log(out / "log")}
+    curves = {"curve.csv": whole_log(out / "log")}
+    if (out / "align.csv").is_file():
+        curves["align.csv"] = (out / "align.csv").read_text()
     return save_checkpoint(out / "sam3-lite", model, out / "tokenizer.json", dtype=torch.float16, extra=curves)
 
 

@@ -6,6 +6,7 @@ on two cores there is no time to wait until a bad start is outgrown.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from torch import nn
 
 from sam3.checkpoint import load_checkpoint
 from sam3.detector import Sam3Detector
-from sam3.errors import Unavailable
+from sam3.errors import BadConfig, Unavailable
+from sam3.files import atomic_write
 from sam3.pretrain.align import ALIGNED
+
+WHOLE = "whole.pt"  # the earlier version that a run goes on with
 
 
 def load_imagenet_trunk(model: Sam3Detector) -> None:
@@ -61,6 +65,40 @@ def take_over(model: Sam3Detector, checkpoint: str) -> None:
     kept = (*ALIGNED, "text_encoder.")
     taken = {name: value for name, value in earlier.items() if not name.startswith(kept)}
     model.load_state_dict(taken, strict=False)
+
+
+def go_on_with(model: Sam3Detector, checkpoint: str | None, out: Path) -> None:
+    """Take a whole earlier version, and keep it in `out`: a run that goes on needs nothing else.
+
+    Raises:
+        BadConfig: none is named, it has another shape, or `out` holds a run that began otherwise.
+    """
+    kept = out / WHOLE
+    if not checkpoint:
+        raise BadConfig("detect.whole needs detect.start_from: a checkpoint to go on with.", field="detect.start_from")
+    if not kept.is_file():
+        if (out / "last.ckpt").is_file():
+            raise BadConfig(f"{out} holds a run that began otherwise: choose another folder.", field="out")
+        earlier = load_checkpoint(checkpoint)
+        _check_shape(model, earlier.model, checkpoint)
+        curve = earlier.folder / "align.csv"
+        if curve.is_file():
+            shutil.copy(curve, out / curve.name)
+        with atomic_write(kept, "wb") as stream:
+            torch.save({"start_from": checkpoint, "model": earlier.model.state_dict()}, stream)
+    held = torch.load(kept, weights_only=True)
+    if held["start_from"] != checkpoint:
+        told = f"{out} holds a run that began with {held['start_from']}: name that one, or choose another folder."
+        raise BadConfig(told, field="detect.start_from")
+    model.load_state_dict(held["model"])
+
+
+def _check_shape(model: Sam3Detector, earlier: Sam3Detector, name: str) -> None:
+    shapes = [{key: tuple(value.shape) for key, value in one.state_dict().items()} for one in (model, earlier)]
+    other = next((key for key in {**shapes[0], **shapes[1]} if shapes[0].get(key) != shapes[1].get(key)), None)
+    if other:
+        told = f"{name}: {other} is {shapes[1].get(other)}, and {shapes[0].get(other)} in the shape that is trained."
+        raise BadConfig(f"{told} Name a checkpoint of that shape.", field="detect.start_from")
 
 
 def spread_queries(model: Sam3Detector) -> None:

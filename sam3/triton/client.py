@@ -135,6 +135,8 @@ class Connection:
         async with self._gate:
             while True:
                 left = end - time.monotonic()
+                if away is not None and left < FIRST_WAIT:  # a pause that took longer than it should
+                    raise away
                 try:
                     if left <= 0:
                         raise DeadlineMissed(f"Triton at {self.address}: no answer within {deadline:g} s. Try again.")
@@ -143,12 +145,10 @@ class Connection:
                     return {name: result.as_numpy(name) for name in outputs}
                 except Exception as error:
                     told = self._translate(error, deadline)
-                    if isinstance(told, DeadlineMissed) and away is not None:
-                        told = away  # the reason, where the last pause or attempt outlasted the deadline
-                    away = told if isinstance(told, ServerAway) else None
                     pause = random.uniform(wait / 2, wait)
                     if not patient or not isinstance(told, ServerAway) or time.monotonic() + pause >= end:
                         raise told from error
+                    away = told
                 self.retries += 1
                 wait = min(2 * wait, LONGEST_WAIT)
                 await asyncio.sleep(pause)

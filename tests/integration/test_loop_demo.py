@@ -72,7 +72,7 @@ def turned(tmp_path_factory: pytest.TempPathFactory, repo_root: Path) -> Iterato
 def test_both_turns_come_to_their_end(turned: Turned) -> None:
     assert [turn["turn"] for turn in turned.turns] == ["turn-001", "turn-002"]
     for turn in turned.turns:
-        assert turn["mine"]["pictures"] and turn["merge"]["added"]
+        assert turn["mine"]["pictures"] == 40 and turn["merge"]["merged"]
         assert set(turn["retrain"]["cgF1"]) == {"validation", "hard cases"}
         assert bool(turn["promote"]) == turn["retrain"]["passed"]
         assert turn["deploy"] is None or turn["deploy"]["state"] in ("fine", "back")
@@ -80,6 +80,8 @@ def test_both_turns_come_to_their_end(turned: Turned) -> None:
     question = "select state_type, run_count from flow_run join flow on flow.id = flow_id where flow.name = 'loop'"
     [(state, starts)] = turned.ask(of_prefect, question)
     assert state == "COMPLETED" and starts > 1, "one run, taken up again after its worker was killed"
+    others = turned.ask(of_prefect, "select flow.name, state_type from flow_run join flow on flow.id = flow_id")
+    assert not [row for row in others if row[0] in ("mine", "monitor") and row[1] != "SCHEDULED"]
 
 
 def test_the_registry_says_which_model_is_in_use(turned: Turned) -> None:
@@ -87,7 +89,11 @@ def test_the_registry_says_which_model_is_in_use(turned: Turned) -> None:
 
     registry = MlflowClient(f"sqlite:///{turned.place}/mlflow/mlflow.db")
     versions = {row.version: row for row in registry.search_model_versions("name = 'production-candidate-v1'")}
-    assert len(versions) == len({row.run_id for row in versions.values()}), "no training is registered twice"
+    weights = Counter(row.tags["checkpoint_sha256"] for row in versions.values())
+    assert len(weights) == 3 and max(weights.values()) == 1, "the first model and one a turn, none registered twice"
+    for turn in turned.turns:
+        if turn["promote"]:
+            assert not any("asked for" in reason for reason in turn["deploy"]["reasons"]), "a trial with traffic"
     stayed = [turn for turn in turned.turns if turn["promote"] and turn["deploy"]["state"] == "fine"]
     champion = registry.get_model_version_by_alias("production-candidate-v1", "champion").version
     assert int(champion) == (stayed[-1]["promote"]["promoted"] if stayed else 1)
@@ -103,8 +109,8 @@ def test_a_turn_goes_on_from_the_weights_in_use(turned: Turned) -> None:
 
 
 def test_everybody_was_killed_at_work(turned: Turned) -> None:
-    killed = set(re.findall(r"kill -9 of ([\w-]+) \(\d+\)", turned.said))
-    assert killed == {who for _, _, who in BLOWS}
+    killed = Counter(re.findall(r"kill -9 of ([\w-]+) \(\d+\)", turned.said))
+    assert killed >= Counter(who for _, _, who in BLOWS)
 
 
 def test_nothing_is_twice_and_nothing_is_lost(turned: Turned) -> None:
@@ -112,8 +118,8 @@ def test_nothing_is_twice_and_nothing_is_lost(turned: Turned) -> None:
     assert max(Counter(row["sha256"] for row in rows).values()) == 1
     for turn in turned.turns:
         merged = [row for row in rows if row["batch"] == turn["mine"]["name"]]
-        assert len(merged) == turn["merge"]["added"]
-        assert turn["merge"]["added"] + turn["merge"]["held_out"] == turn["mine"]["pictures"]
+        assert len(merged) == turn["merge"]["merged"]
+        assert turn["merge"]["merged"] + turn["merge"]["held_out"] == turn["mine"]["pictures"]
     assert all(
         "@" in row["annotator"] and row["task"].startswith("label-studio") and row["model_version"] for row in rows
     )

@@ -194,16 +194,38 @@ def test_only_unavailable_is_tried_again(served: Served) -> None:
     away.close()
 
 
-def test_a_server_that_was_away_all_along_is_told_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def overslept(seconds: float) -> None:
-        await wait(0.4)  # a busy machine wakes it when the deadline is over
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ("never", ServerAway),  # the pause before it outlasts the deadline, as on a busy machine
+        ("DEADLINE_EXCEEDED", DeadlineMissed),  # the server was there again, and too slow
+        ("CANCELLED", DeadlineMissed),
+    ],
+)
+def test_what_was_amiss_when_the_deadline_came_is_told(second: str, told: type[Unavailable]) -> None:
+    from tritonclient.utils import InferenceServerException
 
-    wait = asyncio.sleep
-    monkeypatch.setattr("sam3.triton.client.asyncio.sleep", overslept)
-    away = Connection("127.0.0.1:9")
-    with pytest.raises(ServerAway, match="cannot take the request now"):
-        away.run(away.infer("sam3", {"image": picture(1)[None]}, ["boxes"], deadline=0.3))
-    away.close()
+    asked: list[float] = []
+
+    class Scripted:
+        async def infer(self, *_: object, client_timeout: float, **__: object) -> None:
+            asked.append(client_timeout)
+            if len(asked) == 1:
+                if second == "never":
+                    asyncio.get_running_loop().call_later(0.01, time.sleep, 2.0)
+                raise InferenceServerException("Connection refused", "StatusCode.UNAVAILABLE")
+            raise InferenceServerException(second, f"StatusCode.{second}")
+
+        async def close(self) -> None:
+            pass
+
+    connection = Connection("127.0.0.1:9")
+    connection.run(connection.client.close())
+    connection.client = Scripted()
+    with pytest.raises(Unavailable) as caught:
+        connection.run(connection.infer("sam3", {"image": picture(1)[None]}, ["boxes"], deadline=1.5))
+    connection.close()
+    assert type(caught.value) is told and len(asked) == (1 if second == "never" else 2)
 
 
 def test_a_deadline_is_kept_while_the_server_is_busy(served: Served) -> None:

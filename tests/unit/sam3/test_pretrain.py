@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -275,27 +276,60 @@ def test_naming_is_measured_on_unseen_scenes_and_starts_from_chance(
     assert 0.3 < float(first["auc"]) < 0.7 and float(first["top1"]) < 0.1
 
 
-def test_an_earlier_version_is_trained_on_whole(repo_root: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
     build_tokenizer_file(tmp_path / "tokenizer.json")
-    earlier = Sam3Detector(lite_config())
-    save_checkpoint(tmp_path / "earlier", earlier, tmp_path / "tokenizer.json", extra={"align.csv": "step,auc\n"})
-    settings = {"out": str(tmp_path / "out"), "detect.whole": "true", "detect.start_from": str(tmp_path / "earlier"),
-                "detect.steps": 1, "detect.save_every": 1, "stream.scenes": 1, "stream.phrases": 2, "precision": "32-true",
+    curve = {"align.csv": "step,auc\n"}
+    return save_checkpoint(tmp_path / "earlier", Sam3Detector(lite_config()), tmp_path / "tokenizer.json", extra=curve)
+
+
+@pytest.mark.slow
+def test_an_earlier_version_is_trained_on_whole_and_a_run_needs_it_once(
+    repo_root: Path, earlier: Path, tmp_path: Path
+) -> None:
+    settings = {"out": tmp_path / "out", "detect.whole": "true", "detect.start_from": earlier, "detect.steps": 1,
+                "detect.save_every": 1, "stream.scenes": 1, "stream.phrases": 2, "precision": "32-true",
                 "optimizer.learning_rate": 1e-9, "optimizer.weight_decay": 0}  # fmt: skip
-    config = load_config(repo_root / "configs/pretrain.yaml", [f"{key}={value}" for key, value in settings.items()])
-    made = pretrain(config)
-    assert not (tmp_path / "out/text.pt").exists() and not (tmp_path / "out/aligned.pt").exists()
-    assert (made / "align.csv").read_text() == "step,auc\n"
-    after = load_checkpoint(made).model.state_dict()
-    for name, value in earlier.state_dict().items():
-        if "running" not in name and "num_batches" not in name:
+
+    def run(**changed: object) -> dict[str, torch.Tensor]:
+        words = [f"{key}={value}" for key, value in {**settings, **changed}.items()]
+        made = pretrain(load_config(repo_root / "configs/pretrain.yaml", words))
+        assert (made / "align.csv").read_text() == "step,auc\n"
+        return dict(load_checkpoint(made).model.state_dict())
+
+    before = load_checkpoint(earlier).model.state_dict()
+    after = run()
+    counted = [name for name in before if name.endswith("num_batches_tracked") and not name.startswith(FROZEN)]
+    assert counted and all(after[name] == before[name] + 1 for name in counted), "it is in training mode"
+    for name, value in before.items():
+        if "running" not in name and name not in counted:
             torch.testing.assert_close(after[name], value, atol=2e-3, rtol=2e-3, msg=name)
+    assert not (tmp_path / "out/text.pt").exists() and not (tmp_path / "out/aligned.pt").exists()
+    shutil.rmtree(earlier)
+    again = run(**{"detect.steps": 2})
+    assert all(again[name] == before[name] + 2 for name in counted)
 
 
-def test_going_on_needs_a_checkpoint_to_go_on_with(repo_root: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match=r"detect\.start_from"):
-        pretrain(
-            load_config(
-                repo_root / "configs/pretrain.yaml", [f"out={tmp_path}", "detect.whole=true", "detect.start_from=null"]
-            )
-        )
+@pytest.mark.parametrize("start", ["null", "of another shape"])
+def test_going_on_needs_a_checkpoint_of_the_same_shape(repo_root: Path, tmp_path: Path, start: str) -> None:
+    from small_models import save_small
+
+    name = "null" if start == "null" else save_small(tmp_path)
+    words = [f"out={tmp_path / 'out'}", "detect.whole=true", f"detect.start_from={name}"]
+    with pytest.raises(BadConfig, match="detect.whole needs" if start == "null" else "in the shape that is trained"):
+        pretrain(load_config(repo_root / "configs/pretrain.yaml", words))
+
+
+def test_a_run_goes_on_as_it_began(repo_root: Path, tmp_path: Path) -> None:
+    begun = tmp_path / "out"
+    begun.mkdir()
+
+    def refused(match: str, *words: str) -> None:
+        with pytest.raises(BadConfig, match=match):
+            pretrain(load_config(repo_root / "configs/pretrain.yaml", [f"out={begun}", *words]))
+
+    (begun / "last.ckpt").touch()
+    refused("began otherwise", "detect.whole=true")
+    torch.save({"start_from": "another", "model": {}}, begun / "whole.pt")
+    refused("began with another", "detect.whole=true")
+    refused("say so again", "detect.whole=false")
