@@ -40,11 +40,16 @@ QUICK: Knobs = {"configs/loop.yaml": FULL["configs/loop.yaml"] | {
     "canary.share": 0.3, "canary.seconds": 40, "canary.every": 1, "canary.min_requests": 10, "promotion.resamples": 200,
 }}  # fmt: skip
 SIZES: dict[Size, Knobs] = {
-    # Minutes: hardly anything to train on, and a registry that takes nearly any model, so that every step is seen.
-    "small": QUICK | {"params.yaml": FULL["params.yaml"] | {
-        "barnyard.pictures": 96, "barnyard.inbox": 160, "split.val_share": 0.8, "train.epochs": 8,
-        "evaluate.bootstrap": 50, "gate.min_relative_gain": -2, "gate.min_pass_rate": 0,
-    }},
+    # Minutes: too little to tell a gain from chance by, and gates that let any gain through, so that every step is seen.
+    "small": {
+        "configs/loop.yaml": QUICK["configs/loop.yaml"] | {
+            "promotion.resamples": 1, "promotion.margin": 1, "promotion.min_slice_pairs": 1000,
+        },
+        "params.yaml": FULL["params.yaml"] | {
+            "barnyard.pictures": 96, "barnyard.inbox": 160, "split.val_share": 0.8, "train.epochs": 8,
+            "evaluate.bootstrap": 50, "gate.min_relative_gain": -2, "gate.min_pass_rate": 0,
+        },
+    },
     # Two labelled farms, as somebody begins, and four to measure on; batches so small that each can be seen to help.
     "middle": QUICK | {"params.yaml": FULL["params.yaml"] | {
         "barnyard.pictures": 600, "barnyard.inbox": 600, "split.val_share": 0.6, "evaluate.bootstrap": 200,
