@@ -185,6 +185,7 @@ def detect(model: Sam3Detector, stream: SceneStream, unseen: SceneStream, config
         dense=config.dense,
         names=name_states(model, stream.vocabulary, stream.tokenizer),
     )
+    module.train()  # what is frozen in eval mode from the first step on: Lightning takes the modes as they are
     stream.start = int(torch.load(last, weights_only=True, map_location="cpu")["global_step"]) if last.is_file() else 0
     loader = DataLoader(
         stream,

@@ -299,15 +299,13 @@ def test_an_earlier_version_is_trained_on_whole_and_a_run_needs_it_once(
 
     before = load_checkpoint(earlier).model.state_dict()
     after = run()
-    counted = [name for name in before if name.endswith("num_batches_tracked") and not name.startswith(FROZEN)]
-    assert counted and all(after[name] == before[name] + 1 for name in counted), "it is in training mode"
-    for name, value in before.items():
-        if "running" not in name and name not in counted:
-            torch.testing.assert_close(after[name], value, atol=2e-3, rtol=2e-3, msg=name)
+    for name, value in before.items():  # the backbone's batch statistics among them: training never moves those
+        torch.testing.assert_close(after[name], value, atol=2e-3, rtol=2e-3, msg=name)
     assert not (tmp_path / "out/text.pt").exists() and not (tmp_path / "out/aligned.pt").exists()
     shutil.rmtree(earlier)
-    again = run(**{"detect.steps": 2})
-    assert all(again[name] == before[name] + 2 for name in counted)
+    run(**{"detect.steps": 2})
+    last = torch.load(tmp_path / "out/last.ckpt", weights_only=True, map_location="cpu")
+    assert last["global_step"] == 2, "it went on without the checkpoint that it began with"
 
 
 @pytest.mark.parametrize("start", ["null", "of another shape"])
