@@ -43,7 +43,7 @@ SIZES: dict[Size, Knobs] = {
     # Minutes: too little to tell a gain from chance by, and gates that let any gain through, so that every step is seen.
     "small": {
         "configs/loop.yaml": QUICK["configs/loop.yaml"] | {
-            "promotion.resamples": 1, "promotion.margin": 1, "promotion.min_slice_pairs": 1000,
+            "promotion.confidence": 0.01, "promotion.min_slice_pairs": 1000,
         },
         "params.yaml": FULL["params.yaml"] | {
             "barnyard.pictures": 96, "barnyard.inbox": 160, "split.val_share": 0.8, "train.epochs": 8,
@@ -190,7 +190,7 @@ def follow(site: Site, run: str, misfortune: Misfortune | None) -> None:
                 tell(said := line)
             if state["type"] in ("COMPLETED", "FAILED", "CANCELLED"):
                 break
-            time.sleep(2)
+            time.sleep(0.5)
     finally:
         stop.set()
         for helper in helpers:

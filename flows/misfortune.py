@@ -20,10 +20,10 @@ from sam3.files import read_json
 
 STEPS = ("model", "mine", "push", "annotated", "merge", "retrain", "done")
 BLOWS = (  # turn, the step that is under way, who is killed
+    (1, "mine", "triton"),
     (1, "annotated", "label-studio"),
     (1, "merge", "worker"),
     (1, "retrain", "trainer"),
-    (2, "mine", "triton"),
     (2, "annotated", "redis"),
     (2, "merge", "prefect"),
     (2, "retrain", "mlflow"),

@@ -30,6 +30,7 @@ class Promotion(Section):
     min_slice_pairs: Positive
     max_latency_ratio: Ratio
     resamples: Positive
+    confidence: Alpha
     seed: Count
     hold_out: Annotated[float, Field(ge=0, lt=1)]
 

@@ -1,6 +1,6 @@
 """The decision: is the candidate better than the champion, nowhere much worse, and not slower?
 
-    1. validation   the 95 % interval of the paired gain in cgF1 does not reach below -margin
+    1. validation   the interval of the paired gain in cgF1 (`confidence`) does not reach below -margin
     2. better       the interval of the gain lies above 0, on validation or on the new hard cases
     3. slices       no slice of validation with enough pairs loses more than `max_slice_loss`
     4. latency      candidate / champion, in one run, is not above `max_latency_ratio` for certain
@@ -44,8 +44,9 @@ class Trial:
             BadInput: the two were not measured on the same pairs.
         """
         return paired_gain(
-            self.champion, self.aligned(), groups=self.groups, resamples=rules.resamples, seed=rules.seed
-        )
+            self.champion, self.aligned(), groups=self.groups, resamples=rules.resamples, seed=rules.seed,
+            confidence=rules.confidence,
+        )  # fmt: skip
 
     def aligned(self) -> CgF1:
         """The candidate's pairs in the champion's order."""

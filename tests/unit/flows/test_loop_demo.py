@@ -53,6 +53,7 @@ def test_the_checkout_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.
         return git(*words, cwd=cwd)
 
     project = tmp_path / "project"
+    monkeypatch.setitem(loop_demo.SIZES, "small", {"params.yaml": {"barnyard.pictures": 96}})
     monkeypatch.setattr(loop_demo, "git", cut_off)
     with pytest.raises(KeyboardInterrupt):
         make_project(project, "small")

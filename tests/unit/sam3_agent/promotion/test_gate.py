@@ -55,6 +55,14 @@ def test_a_gain_that_chance_explains_does_not(rules: Promotion) -> None:
     assert any("no gain beyond chance" in reason for reason in decision.reasons)
 
 
+def test_how_sure_a_gain_must_be_is_a_setting(rules: Promotion) -> None:
+    trial = Trial("validation", noisy(0.7, 1), noisy(0.71, 2))
+    refused, sure = (decide(trial, rules.model_copy(update={"confidence": one}), slices={}) for one in (0.95, 0.01))
+    assert trial.gain(rules).gain.value > 0, "better, and within chance"
+    assert not refused.passed and sure.passed
+    assert "(95%)" in refused.reasons[0] and "(1%)" in sure.reasons[0]
+
+
 def test_better_on_the_hard_cases_and_no_worse_elsewhere_is_enough(rules: Promotion) -> None:
     same = scored({})
     hard = Trial("hard cases", noisy(0.5, 3), noisy(0.85, 4))
