@@ -149,13 +149,9 @@ def champion_weights(name: str, asked: str, work: Path) -> tuple[str, str]:
     """Checkpoint of what must be beaten, and where it is from: as asked, the registry's champion, or the starter."""
     if asked and not asked.startswith("models:/"):
         return asked, asked
+    asked = asked or _champion(name)
     if not asked:
-        from sam3_agent.tracking.mlflow_store import Store
-
-        number = standing(Store(), name).champion
-        if number is None:
-            return STARTER, STARTER
-        asked = f"models:/{name}/{number}"
+        return STARTER, STARTER
     from sam3_agent.serving.graphs import from_registry
 
     return str(from_registry(asked, work)), asked
@@ -168,17 +164,24 @@ def kept_champion(name: str, place: Path = CHAMPIONS) -> Path | None:
         Unavailable: MLflow does not answer.
     """
     from sam3_agent.serving.graphs import from_registry
-    from sam3_agent.tracking.mlflow_store import Store
 
-    number = standing(Store(), name).champion
-    if number is None:
+    champion = _champion(name)
+    if not champion:
         return None
-    folder = place / f"{name}-{number}"
+    folder = place / champion.removeprefix("models:/").replace("/", "-")
     if not folder.is_dir():
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place) as part:
-            from_registry(f"models:/{name}/{number}", Path(part)).rename(folder)
+            from_registry(champion, Path(part)).rename(folder)
     return folder
+
+
+def _champion(name: str) -> str:
+    """The registry's address of the champion, "" without one."""
+    from sam3_agent.tracking.mlflow_store import Store
+
+    number = standing(Store(), name).champion
+    return "" if number is None else f"models:/{name}/{number}"
 
 
 def show(outcome: dict[str, Any]) -> None:
